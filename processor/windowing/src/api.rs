@@ -1,0 +1,264 @@
+//! What callers pass in and get out. The partition itself is `partition::Partition`:
+//!
+//! ```text
+//! Partition::new() -> Self
+//! configure(&mut self, Settings, receipt_now, &mut impl Sink)      // new windows start at their next boundary
+//! locate(&mut self, device: &str) -> Result<Slot, DeviceLimit>     // finds or creates
+//! set_overrides(&mut self, Slot, Overrides)
+//! sequence(&self, Slot, boot: Option<&str>, seq: i64, event_time) -> Sequence
+//! mark(&mut self, Slot, boot: Option<&str>, seq: i64, event_time)
+//! advance(&mut self, receipt: Micros, &mut impl Sink)              // fires what is due, evicts
+//! observe(&mut self, Slot, &Observation, &mut impl Sink) -> Result<Taken, PaneLimit>
+//! end(&mut self, Option<Slot>, &mut impl Sink)
+//! next_deadline(&self) -> Option<Micros>    // receipt time at which a timer is due if nothing arrives
+//! next_eviction(&self) -> Option<Micros>
+//! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  device_id(Slot) -> &str
+//! footprint(&self) -> Footprint
+//! save(&self, &mut Vec<u8>);  load(&[u8]) -> Result<Self, LoadError>   // byte-identical behaviour afterwards
+//! ```
+
+/// Microseconds since the epoch, or a span.
+pub type Micros = i64;
+
+/// A device of this partition: dense, reused after eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+/// A metric name of this partition, interned by the caller in order of first appearance in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Metric(pub u16);
+
+/// How event times map to windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigner {
+    /// Back to back.
+    Tumbling {
+        /// Length.
+        size: Micros,
+        /// Shift.
+        offset: Micros,
+    },
+    /// Overlapping; slices of width gcd(size, advance) are shared.
+    Hopping {
+        /// Length.
+        size: Micros,
+        /// Distance between starts.
+        advance: Micros,
+    },
+    /// Until `gap` after the last reading.
+    Session {
+        /// Silence that ends it.
+        gap: Micros,
+    },
+}
+
+/// One window definition, every rule resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowRule {
+    /// Identity across configurations: a definition with the same name and assigner goes on where it was.
+    pub name: String,
+    /// Assigner.
+    pub assigner: Assigner,
+    /// Early emission every so much device-clock time.
+    pub early_every: Option<Micros>,
+    /// Early emission every so many readings of a pane.
+    pub early_count: Option<u64>,
+    /// Metrics this definition takes; none: every one observed.
+    pub metrics: Option<Vec<Metric>>,
+    /// How far out of order readings may come.
+    pub disorder: Micros,
+    /// Silence after which the device clock closes panes.
+    pub quiet_after: Micros,
+    /// How long an emitted pane still takes readings.
+    pub lateness: Micros,
+    /// Receipt time without contribution before a late pane is emitted.
+    pub settle: Micros,
+}
+
+/// Configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Window definitions in configuration order.
+    pub windows: Vec<WindowRule>,
+    /// Panes of a silent device are dropped so long after their end.
+    pub idle_retention: Micros,
+    /// Devices are evicted after so much receipt time without readings.
+    pub device_retention: Micros,
+    /// Most devices.
+    pub devices_max: u32,
+    /// Most panes.
+    pub panes_max: u32,
+    /// Most back-fill panes per device.
+    pub backfill_panes_max: u32,
+    /// Models that score; the length of [`Value::scores`].
+    pub models: u16,
+}
+
+/// A device's own time rules; absent: the window's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// See [`WindowRule::disorder`].
+    pub disorder: Option<Micros>,
+    /// See [`WindowRule::quiet_after`].
+    pub quiet_after: Option<Micros>,
+    /// See [`WindowRule::lateness`].
+    pub lateness: Option<Micros>,
+    /// See [`WindowRule::settle`].
+    pub settle: Option<Micros>,
+}
+
+/// One accepted, non-duplicate, unfiltered reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// Event time.
+    pub event_time: Micros,
+    /// Offset in the log: breaks ties of event time.
+    pub offset: i64,
+    /// Metrics to aggregate.
+    pub values: &'a [Value<'a>],
+}
+
+/// One metric of a reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    /// Which.
+    pub metric: Metric,
+    /// Finite; none: measured, no value.
+    pub value: Option<f64>,
+    /// What each model said of it, by model index; empty when nothing scores.
+    pub scores: &'a [Scored],
+}
+
+/// What one model said of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scored {
+    /// The model does not look at this metric.
+    Not,
+    /// A score, and whether it is over the threshold.
+    Score(f64, bool),
+    /// The model failed on it.
+    Failed,
+}
+
+/// What became of a reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Windows that took it.
+    pub panes: u32,
+    /// Windows that refused it: (window definition's index, start, end). Allocates only when it happens.
+    pub refused: Vec<(u16, Micros, Micros)>,
+}
+
+/// Verdict on a sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// Not seen.
+    Fresh,
+    /// Seen with the same event time.
+    Duplicate,
+    /// Below the horizon: accepted, counted.
+    BeyondHorizon,
+}
+
+/// Why a pane is emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By time or count, before completion.
+    Early,
+    /// Complete.
+    OnTime,
+    /// Revision after the first emission, or back-fill.
+    Late,
+    /// By an end record.
+    AtEnd,
+    /// Swallowed by the session that starts at this time.
+    Retracted {
+        /// Start of the merged session.
+        into: Micros,
+    },
+}
+
+/// One model's scores within one pane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScoreStats {
+    /// Scored.
+    pub count: u64,
+    /// Mean, by Welford/Chan.
+    pub mean: f64,
+    /// Greatest.
+    pub max: f64,
+    /// Over the threshold.
+    pub alerts: u64,
+    /// Failures.
+    pub failed: u64,
+}
+
+/// Aggregated values; every field but `count` and `nulls` is 0 while `count` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Values.
+    pub count: u64,
+    /// Nulls.
+    pub nulls: u64,
+    /// In log order within a pane; slices and sessions pairwise in ascending start.
+    pub sum: f64,
+    /// Least.
+    pub min: f64,
+    /// Greatest.
+    pub max: f64,
+    /// By (event time, offset).
+    pub first: f64,
+    /// By (event time, offset).
+    pub last: f64,
+    /// Welford/Chan.
+    pub mean: f64,
+    /// Welford/Chan.
+    pub m2: f64,
+}
+
+/// One emission.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Emission<'a> {
+    /// Device.
+    pub slot: Slot,
+    /// Metric.
+    pub metric: Metric,
+    /// Index of the window definition.
+    pub window: u16,
+    /// Its name: a removed definition is emitted once more when its index means another already.
+    pub window_name: &'a str,
+    /// Start.
+    pub start: Micros,
+    /// End.
+    pub end: Micros,
+    /// From 1.
+    pub revision: u32,
+    /// Why.
+    pub kind: Kind,
+    /// No later window of this series was emitted.
+    pub newest: bool,
+    /// Values.
+    pub stats: Stats,
+    /// By model index; empty when nothing scored.
+    pub scores: &'a [ScoreStats],
+    /// Receipt time of the last contribution.
+    pub contributed_at: Micros,
+}
+
+/// Receives what happens.
+pub trait Sink {
+    /// A pane is emitted.
+    fn emit(&mut self, emission: Emission<'_>);
+    /// A device is forgotten; its slot will be reused. Called after its last emission.
+    fn evict(&mut self, slot: Slot, device: &str);
+}
+
+/// The partition has `devices_max` devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the partition has {0} devices, as many as `limits.devices-max` allows")]
+pub struct DeviceLimit(pub u32);
+
+/// The partition has `panes_max` panes, or the device its back-fill panes; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} panes are open, as many as `limits` allows")]
+pub struct PaneLimit(pub u32);

@@ -1,0 +1,20 @@
+//! Every contract that crosses a process: topics, keys, record types, their Avro schemas and codecs.
+//!
+//! Lives here: what a byte on a topic means. Does not live here: how bytes get there (`journal`), what is
+//! computed from them (`processor`), or any I/O at all.
+//!
+//! Invariants:
+//! * Only this crate names `apache_avro`.
+//! * Every value on every topic is Confluent-framed Avro (`0x00`, 4-byte big-endian schema id, datum), except
+//!   bare JSON readings that foreign producers put on `iot.raw`, told apart by the first byte.
+//! * Times are integer microseconds since the epoch; intervals are half-open.
+//! * Null ("measured, no value") and absent (not measured) are different and stay so end to end.
+
+pub mod partition;
+pub mod pipeline;
+pub mod reason;
+pub mod record;
+pub mod topic;
+
+/// Microseconds since the Unix epoch, or a span of microseconds.
+pub type Micros = i64;

@@ -1,0 +1,113 @@
+//! Why a record could not be used. One list: its text is the dead letter's reason, the metric label, the API's
+//! `reason` and the row in the documents.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+        /// Why a record could not be used.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RejectReason { $($(#[$doc])* $name,)+ }
+        impl RejectReason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            /// Its public name: lower case, dashes.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$name => $text,)+ } }
+        }
+    };
+}
+
+reasons! {
+    /// The text is no JSON value.
+    MalformedJson = "malformed-json",
+    /// The bytes are not UTF-8.
+    InvalidUtf8 = "invalid-utf8",
+    /// The JSON value is no object.
+    NotAnObject = "not-an-object",
+    /// A field has a type that is not accepted there.
+    WrongType = "wrong-type",
+    /// Objects nested deeper than the limit.
+    TooDeep = "too-deep",
+    /// One reading is larger than the limit.
+    TooLarge = "too-large",
+    /// More measurements than the limit.
+    TooManyMeasurements = "too-many-measurements",
+    /// A key appears twice.
+    DuplicateKey = "duplicate-key",
+    /// The device id is absent.
+    MissingDeviceId = "missing-device-id",
+    /// The device id is empty, too long, or has a character that is not allowed.
+    BadDeviceId = "bad-device-id",
+    /// A measurement or tag name is empty, too long, or has a character that is not allowed.
+    BadName = "bad-name",
+    /// The event time cannot be read or lies outside the accepted range.
+    BadTimestamp = "bad-timestamp",
+    /// A number is not finite in 64-bit floating point.
+    NotFinite = "not-finite",
+    /// The reading has no measurement.
+    NoMeasurements = "no-measurements",
+    /// `seq` or `boot` cannot be read.
+    BadSequence = "bad-sequence",
+    /// A device record cannot be read.
+    BadDevice = "bad-device",
+    /// The framed value names a schema id that the id table does not know.
+    UnknownSchema = "unknown-schema",
+    /// The framed value does not follow its schema.
+    MalformedAvro = "malformed-avro",
+    /// The value is neither framed Avro nor bare JSON.
+    ForeignBytes = "foreign-bytes",
+    /// Bare JSON is switched off.
+    BareJsonRefused = "bare-json-refused",
+    /// The record's key is not its device id.
+    KeyMismatch = "key-mismatch",
+    /// The record lies in another partition than its key's.
+    Misrouted = "misrouted",
+    /// A reading before the partition's first configuration.
+    NoConfiguration = "no-configuration",
+    /// Event time further ahead of receipt time than `max-ahead`.
+    ClockAhead = "clock-ahead",
+    /// The partition has `max-devices` devices.
+    DeviceLimit = "device-limit",
+    /// The partition or device has as many panes as it may have.
+    PaneLimit = "pane-limit",
+    /// A model failed on this reading; it is aggregated all the same.
+    Scoring = "scoring",
+    /// Redriven as often as a letter may be.
+    RedriveLimit = "redrive-limit",
+}
+
+impl RejectReason {
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal: the reason, and a sentence that names what was found and what would be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Reject {
+    /// The class.
+    pub reason: RejectReason,
+    /// What was wrong and what would be right; never longer than 512 bytes.
+    pub detail: String,
+}
+
+impl Reject {
+    /// A refusal; the detail is cut to 512 bytes at a character boundary.
+    #[must_use]
+    pub fn new(reason: RejectReason, detail: impl Into<String>) -> Self {
+        const DETAIL_BYTES_MAX: usize = 512;
+        let mut detail = detail.into();
+        if detail.len() > DETAIL_BYTES_MAX {
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        }
+        Self { reason, detail }
+    }
+}
