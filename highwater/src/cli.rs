@@ -1,0 +1,432 @@
+//! The command line: what can be typed. What each command does lives in a file of its own under `commands`.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// IoT readings in; windows, scores and alerts out, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Configuration that every command takes: a file, then the environment, then `--set`.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting, over file and environment; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Data directory of the embedded home: `journal.url` and `store.url` point into it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Bind beyond this host without API keys.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// A running instance to talk to.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Target {
+    /// Admin address of the running instance.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9600", env = "HIGHWATER_URL")]
+    pub(crate) url: String,
+    /// API key (role admin for changes).
+    #[arg(long, value_name = "KEY", env = "HIGHWATER_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process, with a simulated fleet pushing readings through the real door.
+    #[command(after_help = "Example:\n  highwater demo --for 20s --json")]
+    Demo(DemoArgs),
+    /// All services in one process on the embedded home: a desk, an edge gateway.
+    #[command(after_help = "Example:\n  highwater run --data ./data --config examples/hot-rooms.toml")]
+    Run(RunArgs),
+    /// Only the door: takes readings and appends them to the journal.
+    #[command(after_help = "Example:\n  highwater ingest --config highwater.toml")]
+    Ingest(ServiceArgs),
+    /// Only the processor: windows, enrichment, scores.
+    #[command(after_help = "Example:\n  highwater process --data ./data --until-end")]
+    Process(ProcessArgs),
+    /// Only the sink: committed results into the store.
+    #[command(after_help = "Example:\n  highwater sink --data ./data --until-end")]
+    Sink(UntilEndArgs),
+    /// Only the query API and the page.
+    #[command(after_help = "Example:\n  highwater dashboard --data ./data")]
+    Dashboard(ServiceArgs),
+    /// Files of readings through the real door.
+    #[command(
+        after_help = "Example:\n  highwater import machine.csv --device machine-1 --time-column timestamp --time-zone UTC --close"
+    )]
+    Import(ImportArgs),
+    /// How far behind, in records and seconds, per partition.
+    #[command(after_help = "Example:\n  highwater lag --watch")]
+    Lag(WatchArgs),
+    /// The closed books: received = aggregated + filtered + duplicate + late + rejected + in flight.
+    #[command(after_help = "Example:\n  highwater books --json     # exit code 3 when they do not balance")]
+    Books(WatchArgs),
+    /// State of partitions; why one is quarantined; the way out.
+    #[command(after_help = "Example:\n  highwater partitions explain 2")]
+    Partitions {
+        /// What to do.
+        #[command(subcommand)]
+        action: PartitionsAction,
+    },
+    /// Devices: their metadata, clocks and open panes.
+    #[command(after_help = "Example:\n  highwater devices explain sensor-12")]
+    Devices {
+        /// What to do.
+        #[command(subcommand)]
+        action: DevicesAction,
+    },
+    /// What could not be used, and sending it round again.
+    #[command(name = "dead-letters", after_help = "Example:\n  highwater dead-letters list --reason clock-ahead")]
+    DeadLetters {
+        /// What to do.
+        #[command(subcommand)]
+        action: DeadLettersAction,
+    },
+    /// The resolved configuration, its difference from the one in force, and proposing it.
+    #[command(after_help = "Example:\n  highwater config print --config highwater.toml")]
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Asks an instance whether it is ready; for container health checks.
+    #[command(after_help = "Example:\n  highwater health --url http://127.0.0.1:9600")]
+    Health(Target),
+    /// Open-loop load with known truth.
+    #[command(
+        after_help = "Example:\n  highwater loadgen --rate 2000 --for 60s --devices 500 --truth ./truth\n  highwater loadgen --verify ./truth"
+    )]
+    Loadgen(LoadgenArgs),
+    /// The contracts, and whether a change is compatible.
+    #[command(after_help = "Example:\n  highwater schema check new-aggregate.avsc --subject iot.aggregates-value")]
+    Schema {
+        /// What to do.
+        #[command(subcommand)]
+        action: SchemaAction,
+    },
+    /// API keys.
+    #[command(after_help = "Example:\n  highwater keys new --role ingest")]
+    Keys {
+        /// What to do.
+        #[command(subcommand)]
+        action: KeysAction,
+    },
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Stop by itself after this long, drain, and say whether the books balance.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) duration: Option<String>,
+    /// One summary object on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep what is stored here (and go on from it when it is there).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Devices of the simulated fleet.
+    #[arg(long, default_value_t = 24)]
+    pub(crate) devices: u32,
+    /// Readings a second.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) rate: u32,
+    /// Seed of the fleet.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Propose the file's pipeline when it differs from the one in force.
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// One service.
+#[derive(Args, Debug)]
+pub(crate) struct ServiceArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// `process`.
+#[derive(Args, Debug)]
+pub(crate) struct ProcessArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Consume to the end of the log as it is at start, commit, and exit; open panes stay open.
+    #[arg(long)]
+    pub(crate) until_end: bool,
+    /// With `--until-end`: write an end record for every partition first.
+    #[arg(long, requires = "until_end")]
+    pub(crate) close: bool,
+    /// Propose the file's pipeline when it differs from the one in force.
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// `sink`.
+#[derive(Args, Debug)]
+pub(crate) struct UntilEndArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Write everything committed at start to the store, and exit.
+    #[arg(long)]
+    pub(crate) until_end: bool,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// CSV (with a header line) or NDJSON files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Settings, for when no instance is running: the files then go into this home.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Device of every row; else the column `device_id`.
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Column of the event time; default `ts`.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time_column: Option<String>,
+    /// Time zone of times without offset: UTC, or a name like Europe/Berlin.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    /// `max`, or a multiple of the pace of the event times, like `60x`.
+    #[arg(long, default_value = "max", value_name = "max|Nx")]
+    pub(crate) rate: String,
+    /// Write an end record for each device at the end: emits what is open.
+    #[arg(long)]
+    pub(crate) close: bool,
+    /// Address of a running ingest; without it, the local one when it answers, else the files go into `--data`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// API key with role ingest.
+    #[arg(long, value_name = "KEY", env = "HIGHWATER_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `lag`, `books`.
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// Instance.
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Settings, to open the embedded home when no instance answers.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Again every two seconds until interrupted.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// `partitions`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartitionsAction {
+    /// One line a partition.
+    List(Target),
+    /// Everything known of one, and what to do about it.
+    Explain {
+        /// Number.
+        partition: u32,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Lets a quarantined partition go on from what was committed.
+    Release {
+        /// Number.
+        partition: u32,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `devices`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevicesAction {
+    /// Devices by id.
+    List(Target),
+    /// Metadata and latest windows.
+    Show {
+        /// Device.
+        device: String,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Clock, watermark, open panes and why each is open.
+    Explain {
+        /// Device.
+        device: String,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `dead-letters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersAction {
+    /// Newest first.
+    List {
+        /// Only this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Most letters.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// One letter with its bytes; an id is PARTITION-OFFSET as listed.
+    Show {
+        /// Letter.
+        id: String,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Sends letters round again, at most three times each.
+    Redrive {
+        /// Letters; none with `--reason` means all of that reason.
+        ids: Vec<String>,
+        /// All letters of this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// The resolved configuration with the source of each value, secrets masked.
+    Print {
+        /// Settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// JSON instead of TOML-like text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What differs between the file and the generation in force.
+    Diff {
+        /// Settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Proposes the file's pipeline as the next generation.
+    Apply {
+        /// Settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Instance.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `loadgen`.
+#[derive(Args, Debug)]
+pub(crate) struct LoadgenArgs {
+    /// Address of ingest.
+    #[arg(long, default_value = "http://127.0.0.1:8088", value_name = "URL")]
+    pub(crate) url: String,
+    /// Address of the query API, for `--verify`.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) query_url: String,
+    /// API key.
+    #[arg(long, value_name = "KEY", env = "HIGHWATER_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Readings a second.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) rate: u32,
+    /// How long.
+    #[arg(long = "for", default_value = "30s", value_name = "DURATION")]
+    pub(crate) duration: String,
+    /// Devices.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) devices: u32,
+    /// Readings a request.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) batch: u32,
+    /// Seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write the truth into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Compare what the pipeline answers with the truth in this directory; sends nothing.
+    #[arg(long, value_name = "DIR", conflicts_with = "truth")]
+    pub(crate) verify: Option<PathBuf>,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `schema`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaAction {
+    /// Subjects and their fields.
+    List {
+        /// JSON instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether a changed schema is compatible with every committed version of a subject; exit code 3 if not.
+    Check {
+        /// File with the changed schema.
+        file: PathBuf,
+        /// Subject, like `iot.aggregates-value`.
+        #[arg(long)]
+        subject: String,
+    },
+}
+
+/// `keys`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysAction {
+    /// A new key, and the line for the configuration file.
+    New {
+        /// ingest, read or admin.
+        #[arg(long)]
+        role: String,
+    },
+}
