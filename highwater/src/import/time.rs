@@ -1,0 +1,88 @@
+//! Event times of files: numbers as ingest reads them, RFC 3339, or civil times in a zone the user names.
+
+use anyhow::{Context, Result, bail};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+/// The zone of times that carry no offset.
+#[derive(Clone, Debug)]
+pub(crate) struct Zone(Option<TimeZone>);
+
+impl Zone {
+    /// The zone of that name; none: times without offset are refused.
+    ///
+    /// # Errors
+    /// When there is no such zone.
+    pub(crate) fn named(name: Option<&str>) -> Result<Self> {
+        let Some(name) = name else { return Ok(Self(None)) };
+        let zone = TimeZone::get(name)
+            .with_context(|| format!("`{name}` is no time zone: use UTC or a name like Europe/Berlin"))?;
+        Ok(Self(Some(zone)))
+    }
+
+    /// Microseconds since the epoch of a time as found in a file. A number is seconds, milliseconds or
+    /// microseconds, told apart by size.
+    ///
+    /// # Errors
+    /// What was found and what would be accepted. A civil time that a clock change skips or repeats is taken as
+    /// the later and the earlier instant, as `jiff` does by default.
+    pub(crate) fn micros(&self, found: &Value) -> Result<i64> {
+        match found {
+            Value::Number(number) => from_number(number.as_f64().unwrap_or(f64::NAN)),
+            Value::String(text) => self.from_text(text),
+            other => bail!("`{other}` is no time"),
+        }
+    }
+
+    fn from_text(&self, text: &str) -> Result<i64> {
+        if let Ok(number) = text.parse::<f64>() {
+            return from_number(number);
+        }
+        if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+            return Ok(instant.as_microsecond());
+        }
+        let civil: DateTime = text
+            .parse()
+            .with_context(|| format!("`{text}` is no time like 2021-08-01T19:48:00Z or 2021-08-01 19:48:00"))?;
+        let Some(zone) = &self.0 else {
+            bail!("`{text}` has no offset: say which zone it is in with --time-zone");
+        };
+        Ok(zone.to_zoned(civil).with_context(|| format!("`{text}`"))?.timestamp().as_microsecond())
+    }
+}
+
+fn from_number(number: f64) -> Result<i64> {
+    const SECONDS_BELOW: f64 = 1e11;
+    const MILLIS_BELOW: f64 = 1e14;
+    let micros = match number.abs() {
+        size if size < SECONDS_BELOW => number * 1e6,
+        size if size < MILLIS_BELOW => number * 1e3,
+        size if size < 1e17 => number,
+        _ => bail!("{number} is no time in seconds, milliseconds or microseconds since 1970"),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above by 1e17")]
+    let rounded = micros.round() as i64;
+    Ok(rounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_instant_in_every_notation() {
+        let berlin = Zone::named(Some("Europe/Berlin")).expect("a zone");
+        let instant = 1_627_847_280_000_000;
+        for found in ["1627847280", "1627847280000", "2021-08-01T19:48:00Z", "2021-08-01 21:48:00"] {
+            assert_eq!(berlin.micros(&Value::from(found)).expect(found), instant, "{found}");
+        }
+    }
+
+    #[test]
+    fn a_civil_time_without_zone_is_refused_with_the_flag_to_give() {
+        let none = Zone::named(None).expect("none");
+        let error = none.micros(&Value::from("2021-08-01 21:48:00")).expect_err("ambiguous");
+        assert!(error.to_string().contains("--time-zone"));
+    }
+}
