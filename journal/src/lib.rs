@@ -10,4 +10,12 @@
 //! * A reader sees committed records only, in offset order. Offsets rise; they need not be consecutive.
 //! * Outputs, offsets and metadata of one commit become visible together or not at all.
 
+mod consumer;
+pub mod group;
+mod layout;
 pub mod port;
+mod segment;
+pub mod sqlite;
+mod wake;
+
+pub use layout::{METADATA_BYTES_MAX, PARTITIONS_MAX, RECORD_BYTES_MAX};

@@ -220,7 +220,11 @@ pub trait Reader: Send {
     ///
     /// # Errors
     /// When the journal does not answer: that is not "nothing committed".
-    fn committed(&mut self, group: &str, partition: TopicPartition) -> Result<Option<Committed>, JournalError>;
+    fn committed(
+        &mut self,
+        group: &str,
+        partition: TopicPartition,
+    ) -> Result<Option<Committed>, JournalError>;
 }
 
 /// A journal: where the adapters begin. Cheap to clone behind an `Arc`; every part it opens is independent.
@@ -235,7 +239,12 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// When the journal does not answer.
-    fn consumer(&self, group: &str, member: &str, topics: &[Topic]) -> Result<Box<dyn Consumer>, JournalError>;
+    fn consumer(
+        &self,
+        group: &str,
+        member: &str,
+        topics: &[Topic],
+    ) -> Result<Box<dyn Consumer>, JournalError>;
 
     /// A transactional producer; fences an older one of the same id.
     ///

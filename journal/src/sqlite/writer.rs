@@ -1,0 +1,359 @@
+//! The one thread that writes: what has queued up is committed together, and answered after the commit.
+//!
+//! Invariants:
+//! * Nothing is answered with success before its transaction is synced.
+//! * Published bounds, positions and schemas are those of a committed transaction, published before the answers.
+//! * A commit is admitted (producer epoch, group token) on this thread only, so that [`Op::Settle`] and
+//!   [`Op::Fence`], answered after their batch is committed, have every earlier commit behind them.
+
+use super::file;
+use super::queue::{Op, Taken};
+use super::{Core, Limits, Published};
+use crate::port::{Committed, JournalError, TopicPartition};
+use crate::segment::Packed;
+use crate::wake::locked;
+use rusqlite::{Connection, params};
+use schemas::Micros;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// A partition as the file has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) received_at: Micros,
+    pub(super) bytes: i64,
+}
+
+/// The writer's own.
+pub(super) struct Writer {
+    pub(super) core: Arc<Core>,
+    pub(super) connection: Connection,
+    pub(super) slots: Vec<Slot>,
+    pub(super) limits: Limits,
+}
+
+/// What an op is answered with, once the batch is committed.
+enum Answer {
+    Appended(Vec<i64>),
+    Done,
+    Settled,
+    Epoch(u64),
+    Id(u32),
+    Refused(JournalError),
+    Retain,
+}
+
+/// What a batch will have changed.
+struct Draft {
+    slots: Vec<Slot>,
+    published: Published,
+    /// Pieces by op and part, per slot, in order.
+    pieces: Vec<Vec<(usize, usize)>>,
+    touched: bool,
+}
+
+impl Writer {
+    /// Runs until the queue is shut and empty.
+    pub(super) fn run(mut self) {
+        let mut due = Instant::now() + self.limits.retention_interval;
+        loop {
+            match self.core.queue.take(self.limits.group_records_max, self.limits.group_bytes_max, due) {
+                Taken::Ops(ops) => self.batch(ops),
+                Taken::Time => {}
+                Taken::Shut => break,
+            }
+            if Instant::now() >= due {
+                let more = self.retain_slice();
+                due = Instant::now()
+                    + if more { self.limits.retention_pause } else { self.limits.retention_interval };
+            }
+        }
+        if let Err(error) = self.connection.pragma_query(None, "wal_checkpoint", |_| Ok(())) {
+            tracing::warn!(%error, "the journal's last checkpoint failed; the next opening makes it");
+        }
+    }
+
+    /// Commits a batch and answers it.
+    fn batch(&mut self, ops: Vec<Op>) {
+        let answers = match self.core.broken() {
+            Some(why) => Err(why),
+            None => self.attempt(&ops),
+        };
+        match answers {
+            Ok(answers) => {
+                for (op, answer) in ops.into_iter().zip(answers) {
+                    self.answer(op, answer);
+                }
+            }
+            Err(error) => {
+                self.core.stats.failed.fetch_add(1, Ordering::Relaxed);
+                if matches!(error, JournalError::Fatal(_) | JournalError::Unknown(_)) {
+                    self.core.break_down(&error);
+                } else {
+                    tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
+                }
+                ops.into_iter().for_each(|op| self.answer(op, Answer::Refused(error.clone())));
+            }
+        }
+    }
+
+    fn attempt(&mut self, ops: &[Op]) -> Result<Vec<Answer>, JournalError> {
+        let mut draft = Draft {
+            slots: self.slots.clone(),
+            published: Published::default(),
+            pieces: vec![Vec::new(); self.slots.len()],
+            touched: false,
+        };
+        let answers: Vec<Answer> =
+            ops.iter().enumerate().map(|(index, op)| self.stage(index, op, &mut draft)).collect();
+        if draft.touched {
+            let written = self.write(ops, &mut draft);
+            if let Err(error) = written {
+                if !self.connection.is_autocommit() {
+                    self.connection.execute_batch("ROLLBACK").map_err(|error| file::commit_error(&error))?;
+                }
+                return Err(error);
+            }
+            self.publish(draft);
+        }
+        Ok(answers)
+    }
+
+    /// Decides on an op; what it will write goes into the draft.
+    fn stage(&self, index: usize, op: &Op, draft: &mut Draft) -> Answer {
+        match op {
+            Op::Append { packed, .. } => Answer::Appended(packed.offsets(&self.place(index, packed, draft))),
+            Op::Commit { producer, token, packed, offsets, .. } => {
+                if let Err(refusal) = self.admit(producer.as_ref(), token, offsets) {
+                    return Answer::Refused(refusal);
+                }
+                self.place(index, packed, draft);
+                draft.touched |= !offsets.is_empty();
+                let group = draft.published.committed.entry(token.group.clone()).or_default();
+                group.extend(offsets.iter().cloned());
+                Answer::Done
+            }
+            Op::Settle { .. } => Answer::Settled,
+            Op::Fence { id, .. } => {
+                let mut epochs = locked(&self.core.epochs);
+                let epoch = epochs.entry(id.clone()).or_default();
+                *epoch += 1;
+                Answer::Epoch(*epoch)
+            }
+            Op::Schema { subject, schema, .. } => Answer::Id(self.schema(subject, schema, draft)),
+            Op::Retain { .. } => Answer::Retain,
+        }
+    }
+
+    /// Gives a call's records their offsets; returns the first one of each part.
+    fn place(&self, index: usize, packed: &Packed, draft: &mut Draft) -> Vec<i64> {
+        let now = self.core.stamp();
+        let mut first = Vec::with_capacity(packed.parts.len());
+        for (part, (to, pieces)) in packed.parts.iter().enumerate() {
+            let slot = self.core.layout.slot(*to).expect("admitted by the layout before it was queued");
+            let at = &mut draft.slots[slot];
+            first.push(at.end);
+            at.end += pieces.iter().map(|piece| i64::from(piece.count)).sum::<i64>();
+            at.received_at = at.received_at.max(now);
+            at.bytes += pieces.iter().map(|piece| piece.body.len() as i64).sum::<i64>();
+            draft.pieces[slot].push((index, part));
+            draft.touched = true;
+        }
+        first
+    }
+
+    fn admit(
+        &self,
+        producer: Option<&(String, u64)>,
+        token: &crate::port::GroupToken,
+        offsets: &[(TopicPartition, Committed)],
+    ) -> Result<(), JournalError> {
+        if let Some((id, epoch)) = producer
+            && locked(&self.core.epochs).get(id) != Some(epoch)
+        {
+            return Err(JournalError::Fenced(format!("a newer producer {id} has taken over")));
+        }
+        locked(&self.core.groups).admit(token, offsets.iter().map(|(partition, _)| partition))
+    }
+
+    fn schema(&self, subject: &str, schema: &str, draft: &mut Draft) -> u32 {
+        let published = locked(&self.core.published);
+        let known = published.schemas.iter().chain(&draft.published.schemas);
+        let next = 1 + known.clone().count();
+        let id = known.into_iter().find(|(_, text)| text.as_str() == schema).map(|(id, _)| *id);
+        let id = id.unwrap_or_else(|| {
+            let id = u32::try_from(next).expect("fewer than 2^32 schemas");
+            draft.published.schemas.insert(id, schema.to_owned());
+            draft.touched = true;
+            id
+        });
+        let versions =
+            published.subjects.get(subject).into_iter().chain(draft.published.subjects.get(subject));
+        if !versions.flatten().any(|version| *version == id) {
+            draft.published.subjects.entry(subject.to_owned()).or_default().push(id);
+            draft.touched = true;
+        }
+        id
+    }
+
+    fn write(&self, ops: &[Op], draft: &mut Draft) -> Result<(), JournalError> {
+        let connection = &self.connection;
+        let statement = |error: rusqlite::Error| file::statement_error(&error);
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(statement)?;
+        for (slot, partition) in self.core.layout.all().enumerate() {
+            if !draft.pieces[slot].is_empty() {
+                let written = self.rows(ops, partition, slot, draft).map_err(statement)?;
+                debug_assert_eq!(written, draft.slots[slot].end, "every record has its offset");
+            }
+        }
+        self.tables(draft).map_err(statement)?;
+        connection.execute_batch("COMMIT").map_err(|error| file::commit_error(&error))
+    }
+
+    /// Writes a partition's pieces as segments; returns the offset after the last.
+    fn rows(&self, ops: &[Op], of: TopicPartition, slot: usize, draft: &Draft) -> rusqlite::Result<i64> {
+        let mut insert =
+            self.connection.prepare_cached("INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let received_at = draft.slots[slot].received_at;
+        let mut base = self.slots[slot].end;
+        let (mut count, mut joined) = (0_u32, Vec::new());
+        let mut row = |base: i64, count: u32, body: &[u8]| {
+            insert.execute(params![file::row_id(of, base), count, received_at, crc32fast::hash(body), body])
+        };
+        let parts = draft.pieces[slot].iter().map(|(index, part)| match &ops[*index] {
+            Op::Append { packed, .. } | Op::Commit { packed, .. } => &packed.parts[*part].1,
+            _ => unreachable!("only appends and commits have pieces"),
+        });
+        for piece in parts.flatten() {
+            if count > 0 && joined.len() + piece.body.len() > self.limits.segment_bytes_max {
+                row(base, count, &joined)?;
+                base += i64::from(count);
+                count = 0;
+                joined.clear();
+            }
+            count += piece.count;
+            joined.extend_from_slice(&piece.body);
+        }
+        row(base, count, &joined)?;
+        let Slot { start, end, received_at, bytes } = draft.slots[slot];
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO partitions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![of.topic.name(), of.partition, start, end, received_at, bytes])?;
+        Ok(base + i64::from(count))
+    }
+
+    fn tables(&self, draft: &Draft) -> rusqlite::Result<()> {
+        let connection = &self.connection;
+        let mut offsets =
+            connection.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        for (group, positions) in &draft.published.committed {
+            for (TopicPartition { topic, partition }, committed) in positions {
+                offsets.execute(params![
+                    group,
+                    topic.name(),
+                    partition,
+                    committed.offset,
+                    committed.metadata
+                ])?;
+            }
+        }
+        for (id, schema) in &draft.published.schemas {
+            connection.execute("INSERT INTO schemas VALUES (?1, ?2)", params![id, schema])?;
+        }
+        for (subject, ids) in &draft.published.subjects {
+            for id in ids {
+                connection.execute(
+                    "INSERT INTO subjects SELECT ?1, 1 + count(*), ?2 FROM subjects WHERE subject = ?1",
+                    params![subject, id],
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, draft: Draft) {
+        self.slots = draft.slots;
+        let mut published = locked(&self.core.published);
+        published.bounds = self.slots.iter().map(|slot| (slot.start, slot.end)).collect();
+        published.schemas.extend(draft.published.schemas);
+        for (subject, ids) in draft.published.subjects {
+            published.subjects.entry(subject).or_default().extend(ids);
+        }
+        for (group, positions) in draft.published.committed {
+            published.committed.entry(group).or_default().extend(positions);
+        }
+        drop(published);
+        self.core.stats.groups.fetch_add(1, Ordering::Relaxed);
+        self.core.bell.ring();
+    }
+
+    /// Answers an op; a caller that no longer listens is not an error.
+    fn answer(&mut self, op: Op, answer: Answer) {
+        let stats = &self.core.stats;
+        let refusal = if let Answer::Refused(error) = &answer { Some(error.clone()) } else { None };
+        match op {
+            Op::Append { packed, bytes, done } => {
+                let records = packed.places.len();
+                self.core.queue.release(records, bytes);
+                if let Answer::Appended(offsets) = answer {
+                    stats.appended.fetch_add(records as u64, Ordering::Relaxed);
+                    done(Ok(offsets));
+                } else {
+                    stats.refused.fetch_add(records as u64, Ordering::Relaxed);
+                    done(Err(refusal.unwrap_or_else(lost)));
+                }
+            }
+            Op::Commit { packed, reply, .. } => {
+                if refusal.is_none() {
+                    stats.commits.fetch_add(1, Ordering::Relaxed);
+                    stats.committed.fetch_add(packed.places.len() as u64, Ordering::Relaxed);
+                } else {
+                    stats.commits_refused.fetch_add(1, Ordering::Relaxed);
+                }
+                let _ = reply.send(refusal.map_or(Ok(()), Err));
+            }
+            Op::Settle { group, of, reply } => {
+                let published = locked(&self.core.published);
+                let committed = of.iter().map(|partition| published.committed(&group, *partition)).collect();
+                let _ = reply.send(refusal.map_or(Ok(committed), Err));
+            }
+            Op::Fence { reply, .. } => {
+                let epoch = if let Answer::Epoch(epoch) = answer { Ok(epoch) } else { Err(lost()) };
+                let _ = reply.send(refusal.map_or(epoch, Err));
+            }
+            Op::Schema { reply, .. } => {
+                let id = if let Answer::Id(id) = answer { Ok(id) } else { Err(lost()) };
+                let _ = reply.send(refusal.map_or(id, Err));
+            }
+            Op::Retain { reply } => {
+                let removed = refusal.map_or_else(|| self.retain_all(), Err);
+                let _ = reply.send(removed);
+            }
+        }
+    }
+}
+
+/// An op and its answer do not fit: ours.
+fn lost() -> JournalError {
+    JournalError::Fatal("the writer lost an answer".to_owned())
+}
+
+/// Ends every wait when the writer ends, even by a panic.
+pub(super) struct Guard(pub(super) Arc<Core>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_down(&JournalError::Fatal("its writer panicked".to_owned()));
+        }
+        self.0.queue.shut(super::closed());
+        for op in self.0.queue.drain() {
+            if let Op::Append { done, .. } = op {
+                done(Err(self.0.broken().unwrap_or_else(super::closed)));
+            }
+        }
+    }
+}
