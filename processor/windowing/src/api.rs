@@ -3,13 +3,16 @@
 //! ```text
 //! Partition::new() -> Self
 //! configure(&mut self, Settings, receipt_now, &mut impl Sink)      // new windows start at their next boundary
-//! locate(&mut self, device: &str) -> Result<Slot, DeviceLimit>     // finds or creates
+//! locate(&mut self, device: &str, receipt: Micros) -> Result<Slot, DeviceLimit>     // finds or creates
 //! set_overrides(&mut self, Slot, Overrides)
 //! sequence(&self, Slot, boot: Option<&str>, seq: i64, event_time) -> Sequence
 //! mark(&mut self, Slot, boot: Option<&str>, seq: i64, event_time)
 //! advance(&mut self, receipt: Micros, &mut impl Sink)              // fires what is due, evicts
 //! observe(&mut self, Slot, &Observation, &mut impl Sink) -> Result<Taken, PaneLimit>
 //! end(&mut self, Option<Slot>, &mut impl Sink)
+//! panes(&self) -> u32;  panes_of_reading_max(&self, values: usize) -> u32   // how many accumulators one reading may add at most:
+//!     a caller that queues readings flushes first when queued readings could reach `panes_max`, so that refusals do
+//!     not depend on where its batches end
 //! next_deadline(&self) -> Option<Micros>    // receipt time at which a timer is due if nothing arrives
 //! next_eviction(&self) -> Option<Micros>
 //! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  device_id(Slot) -> &str
