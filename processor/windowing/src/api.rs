@@ -157,7 +157,7 @@ pub struct Taken {
 pub enum Sequence {
     /// Not seen.
     Fresh,
-    /// Seen with the same event time.
+    /// Seen before, under the same boot.
     Duplicate,
     /// Below the horizon: accepted, counted.
     BeyondHorizon,
