@@ -10,11 +10,19 @@
 //! * Times are integer microseconds since the epoch; intervals are half-open.
 //! * Null ("measured, no value") and absent (not measured) are different and stay so end to end.
 
+pub mod avro;
+pub mod codec;
+pub mod contract;
+mod event_time;
+pub mod grammar;
+pub mod json;
 pub mod partition;
 pub mod pipeline;
+pub mod raw;
 pub mod reason;
 pub mod record;
 pub mod topic;
+pub mod view;
 
 /// Microseconds since the Unix epoch, or a span of microseconds.
 pub type Micros = i64;

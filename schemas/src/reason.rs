@@ -2,16 +2,19 @@
 //! `reason` and the row in the documents.
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal,)+) => {
         /// Why a record could not be used.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum RejectReason { $($(#[$doc])* $name,)+ }
+        pub enum RejectReason { $(#[doc = $doc] $name,)+ }
         impl RejectReason {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
             /// Its public name: lower case, dashes.
             #[must_use]
             pub const fn as_str(self) -> &'static str { match self { $(Self::$name => $text,)+ } }
+            /// What it means, in one sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str { match self { $(Self::$name => $doc.trim_ascii(),)+ } }
         }
     };
 }
@@ -31,6 +34,8 @@ reasons! {
     TooLarge = "too-large",
     /// More measurements than the limit.
     TooManyMeasurements = "too-many-measurements",
+    /// More text fields than the limit.
+    TooManyTags = "too-many-tags",
     /// A key appears twice.
     DuplicateKey = "duplicate-key",
     /// The device id is absent.
@@ -39,6 +44,8 @@ reasons! {
     BadDeviceId = "bad-device-id",
     /// A measurement or tag name is empty, too long, or has a character that is not allowed.
     BadName = "bad-name",
+    /// A text is too long or has a control character.
+    BadText = "bad-text",
     /// The event time cannot be read or lies outside the accepted range.
     BadTimestamp = "bad-timestamp",
     /// A number is not finite in 64-bit floating point.
@@ -49,7 +56,7 @@ reasons! {
     BadSequence = "bad-sequence",
     /// A device record cannot be read.
     BadDevice = "bad-device",
-    /// The framed value names a schema id that the id table does not know.
+    /// The framed value names a schema id that the schema table does not know, or one that cannot be read here.
     UnknownSchema = "unknown-schema",
     /// The framed value does not follow its schema.
     MalformedAvro = "malformed-avro",
