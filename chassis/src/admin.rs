@@ -98,7 +98,6 @@ impl Admin {
     }
 
     /// The router, for tests and for serving it otherwise.
-    #[must_use]
     pub fn router(&self) -> Router {
         let state = Arc::new(Served {
             identity: self.identity,

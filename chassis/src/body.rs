@@ -24,6 +24,26 @@ pub enum BodyError {
     Broken(String),
 }
 
+/// How much of a refused body is read and thrown away, and for how long, so that a client which writes first and
+/// reads afterwards sees the answer instead of a reset.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
+const DISCARD_MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// Reads and throws away what is left of a body that is refused, within bounds.
+pub async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, axum::body::Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // What is still on its way after that meets a closed connection.
+    let _ = tokio::time::timeout(DISCARD_MAX_WAIT, reading).await;
+}
+
 /// Reads a body of at most `bytes_max` bytes within `max_wait`. Never holds more than that.
 ///
 /// # Errors
@@ -32,9 +52,11 @@ pub async fn read(mut body: Body, bytes_max: usize, max_wait: Duration) -> Resul
     use axum::body::HttpBody;
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bytes_max {
+        discard(body).await;
         return Err(BodyError::TooLarge { bytes_max });
     }
     let reading = async {
+        // CANCEL: nothing is lost but what was read.
         let mut bytes = Vec::with_capacity(announced);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| BodyError::Broken(crate::error_chain(&error)))?;
@@ -46,5 +68,9 @@ pub async fn read(mut body: Body, bytes_max: usize, max_wait: Duration) -> Resul
         }
         Ok(bytes)
     };
-    tokio::time::timeout(max_wait, reading).await.unwrap_or(Err(BodyError::TooSlow { max_wait }))
+    let read = tokio::time::timeout(max_wait, reading).await.unwrap_or(Err(BodyError::TooSlow { max_wait }));
+    if matches!(read, Err(BodyError::TooLarge { .. })) {
+        discard(body).await;
+    }
+    read
 }

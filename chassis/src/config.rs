@@ -189,6 +189,6 @@ pub fn format_size(bytes: u64) -> String {
 }
 
 fn largest_unit(value: u64, units: &'static [(&str, u64)], smallest: &'static str) -> (&'static str, u64) {
-    let fitting = units.iter().filter(|(_, factor)| value != 0 && value % factor == 0);
+    let fitting = units.iter().filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
     fitting.copied().max_by_key(|(_, factor)| *factor).unwrap_or((smallest, 1))
 }

@@ -82,7 +82,6 @@ impl IntoResponse for Problem {
 }
 
 /// Gives a router our answers for paths and methods that it does not know. Called last, after merging.
-#[must_use]
 pub fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(async |uri: axum::http::Uri| {

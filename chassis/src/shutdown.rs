@@ -120,7 +120,6 @@ impl Shutdown {
 
     /// Keeps `phase` from ending until the hold is dropped. Taken before the work it protects starts; on a phase
     /// that is over it does nothing.
-    #[must_use]
     pub fn hold(&self, phase: Phase, name: impl Into<String>) -> Hold {
         let mut state = self.lock();
         state.holds_ever += 1;

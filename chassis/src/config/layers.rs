@@ -106,6 +106,12 @@ impl Layers {
                 None => break,
             }
         }
+        let below = format!("{key}.");
+        if let Some((_, typed)) =
+            self.typed.range(below.clone()..).next().filter(|(name, _)| name.starts_with(&below))
+        {
+            return typed.source.clone();
+        }
         let parts: Vec<&str> = key.split('.').collect();
         match (&self.file, look_up(&self.table, &parts)) {
             (Some(name), Some(_)) => Source::File(name.clone()),
@@ -138,7 +144,7 @@ impl Layers {
             if !self.as_typed(&key, &path, &mut value) {
                 let found = at(&value, &path).map(shown).unwrap_or_default();
                 problems.0.push(Problem {
-                    message: format!("{found}{}{}", reworded(message.trim()), self.place(&key)),
+                    message: format!("{found}{}{}", reworded(&message), self.place(&key)),
                     key,
                 });
                 if path.is_empty() || !remove(&mut value, &path) {
@@ -298,8 +304,9 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// serde lists what it knows; a near miss is named first.
+/// serde lists what it knows; a near miss is named instead. The lines after the first repeat the key.
 fn reworded(message: &str) -> String {
+    let message = message.trim().lines().next().unwrap_or_default();
     let Some(rest) = message.strip_prefix("unknown field `") else { return message.to_owned() };
     let Some((found, rest)) = rest.split_once('`') else { return message.to_owned() };
     let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
