@@ -12,10 +12,15 @@
 
 mod consumer;
 pub mod group;
+pub mod ids;
 mod layout;
+pub mod memory;
 pub mod port;
+mod published;
+mod retention;
 mod segment;
 pub mod sqlite;
 mod wake;
 
 pub use layout::{METADATA_BYTES_MAX, PARTITIONS_MAX, RECORD_BYTES_MAX};
+pub use retention::Retention;
