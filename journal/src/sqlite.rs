@@ -14,14 +14,14 @@ mod queue;
 mod retention;
 mod writer;
 
-pub use self::retention::Retention;
-
 use self::parts::Rows;
 use self::queue::{Op, Queue, Reply};
-use self::writer::{Guard, Slot, Writer};
+use self::writer::{Guard, Slot, Writer, bounds_of};
 use crate::group::Coordinator;
 use crate::layout::Layout;
 use crate::port::{Committed, JournalError, Queued, TopicPartition};
+use crate::published::Published;
+use crate::retention::Retention;
 use crate::wake::{Bell, locked};
 use rusqlite::Connection;
 use schemas::Micros;
@@ -146,24 +146,10 @@ struct Stats {
     expired: AtomicU64,
 }
 
-/// What is committed and small enough to be kept in memory.
-#[derive(Default)]
-struct Published {
+/// What readers see, replaced as a whole at every commit.
+struct Visible {
     bounds: Vec<(i64, i64)>,
-    committed: BTreeMap<String, BTreeMap<TopicPartition, Committed>>,
-    schemas: BTreeMap<u32, String>,
-    subjects: BTreeMap<String, Vec<u32>>,
-}
-
-impl Published {
-    fn committed(&self, group: &str, partition: TopicPartition) -> Option<Committed> {
-        self.committed.get(group)?.get(&partition).cloned()
-    }
-
-    fn id_under(&self, subject: &str, schema: &str) -> Option<u32> {
-        let ids = self.subjects.get(subject)?;
-        ids.iter().copied().find(|id| self.schemas.get(id).is_some_and(|text| text == schema))
-    }
+    published: Published,
 }
 
 /// What every part of an open journal shares, the writer included.
@@ -171,7 +157,7 @@ struct Core {
     config: SqliteConfig,
     layout: Layout,
     queue: Queue,
-    published: Mutex<Published>,
+    visible: Mutex<Visible>,
     groups: Mutex<Coordinator>,
     epochs: Mutex<BTreeMap<String, u64>>,
     bell: Bell,
@@ -276,7 +262,7 @@ impl SqliteJournal {
             layout,
             queue: Queue::new(config.append_queue_bytes_max),
             stamped: AtomicI64::new(slots.iter().map(|slot| slot.received_at).max().unwrap_or(0)),
-            published: Mutex::new(published),
+            visible: Mutex::new(Visible { bounds: bounds_of(&slots), published }),
             // Tokens of earlier openings never admit.
             groups: Mutex::new(Coordinator::new(config.partitions, wait_max_us, opened << 32)),
             epochs: Mutex::default(),
@@ -371,7 +357,6 @@ fn load(connection: &Connection, layout: Layout) -> rusqlite::Result<(Published,
     while let Some(row) = rows.next()? {
         published.subjects.entry(row.get(0)?).or_default().push(row.get(1)?);
     }
-    published.bounds = slots.iter().map(|slot| (slot.start, slot.end)).collect();
     let opened: i64 =
         connection.query_row("SELECT value FROM about WHERE name = 'opened'", [], |row| row.get(0))?;
     Ok((published, slots, opened.unsigned_abs()))

@@ -22,13 +22,13 @@ impl Home for Open {
     fn bounds(&self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
         self.check()?;
         let slot = self.core.layout.slot(partition)?;
-        Ok(locked(&self.core.published).bounds[slot])
+        Ok(locked(&self.core.visible).bounds[slot])
     }
 
     fn committed(&self, group: &str, partition: TopicPartition) -> Result<Option<Committed>, JournalError> {
         self.check()?;
         self.core.layout.slot(partition)?;
-        Ok(locked(&self.core.published).committed(group, partition))
+        Ok(locked(&self.core.visible).published.committed(group, partition))
     }
 
     fn settled(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, JournalError> {
@@ -185,7 +185,7 @@ impl Journal for SqliteJournal {
 
     fn schema_id(&self, subject: &str, schema: &str) -> Result<u32, JournalError> {
         self.open.check()?;
-        let known = locked(&self.open.core.published).id_under(subject, schema);
+        let known = locked(&self.open.core.visible).published.id_under(subject, schema);
         known.map_or_else(
             || {
                 let (subject, schema) = (subject.to_owned(), schema.to_owned());
@@ -197,6 +197,6 @@ impl Journal for SqliteJournal {
 
     fn schema_of(&self, id: u32) -> Result<Option<String>, JournalError> {
         self.open.check()?;
-        Ok(locked(&self.open.core.published).schemas.get(&id).cloned())
+        Ok(locked(&self.open.core.visible).published.schemas.get(&id).cloned())
     }
 }

@@ -3,21 +3,12 @@
 //! Invariant: the start moves in the same transaction that deletes, and is published after it.
 
 use super::file;
-use super::writer::{Slot, Writer};
+use super::writer::{Slot, Writer, bounds_of};
 use crate::port::{JournalError, TopicPartition};
+use crate::retention::Retention;
 use crate::wake::locked;
 use rusqlite::{OptionalExtension as _, params};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How long a topic's records are kept; the first bound that is passed counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Since their receipt; none: for ever.
-    pub age: Option<Duration>,
-    /// Bytes kept of each partition; none: all.
-    pub partition_bytes_max: Option<u64>,
-}
 
 impl Writer {
     /// Runs retention until nothing is left to remove; returns how many records went.
@@ -61,8 +52,7 @@ impl Writer {
         };
         if removed > 0 {
             self.slots = slots;
-            locked(&self.core.published).bounds =
-                self.slots.iter().map(|slot| (slot.start, slot.end)).collect();
+            locked(&self.core.visible).bounds = bounds_of(&self.slots);
             self.core.stats.expired.fetch_add(removed, Ordering::Relaxed);
         }
         Ok(removed)
@@ -113,10 +103,7 @@ impl Writer {
             })
             .optional()?;
         let Some((id, count, received_at, bytes)) = first else { return Ok(false) };
-        let age_us = retention.age.map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let old = age_us.is_some_and(|age_us| self.core.stamp().saturating_sub(received_at) > age_us);
-        let large = retention.partition_bytes_max.is_some_and(|max| slot.bytes.unsigned_abs() > max);
-        if !(old || large) {
+        if !retention.over(self.core.stamp(), received_at, slot.bytes) {
             return Ok(false);
         }
         if self.connection.is_autocommit() {

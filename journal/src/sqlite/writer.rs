@@ -8,8 +8,9 @@
 
 use super::file;
 use super::queue::{Op, Taken};
-use super::{Core, Limits, Published};
+use super::{Core, Limits};
 use crate::port::{Committed, JournalError, TopicPartition};
+use crate::published::Published;
 use crate::segment::Packed;
 use crate::wake::locked;
 use rusqlite::{Connection, params};
@@ -25,6 +26,11 @@ pub(super) struct Slot {
     pub(super) end: i64,
     pub(super) received_at: Micros,
     pub(super) bytes: i64,
+}
+
+/// First offset kept and the offset after the last, of every slot.
+pub(super) fn bounds_of(slots: &[Slot]) -> Vec<(i64, i64)> {
+    slots.iter().map(|slot| (slot.start, slot.end)).collect()
 }
 
 /// The writer's own.
@@ -143,7 +149,12 @@ impl Writer {
                 *epoch += 1;
                 Answer::Epoch(*epoch)
             }
-            Op::Schema { subject, schema, .. } => Answer::Id(self.schema(subject, schema, draft)),
+            Op::Schema { subject, schema, .. } => {
+                let visible = locked(&self.core.visible);
+                let (id, new) = visible.published.assign(subject, schema, &mut draft.published);
+                draft.touched |= new;
+                Answer::Id(id)
+            }
             Op::Retain { .. } => Answer::Retain,
         }
     }
@@ -177,26 +188,6 @@ impl Writer {
             return Err(JournalError::Fenced(format!("a newer producer {id} has taken over")));
         }
         locked(&self.core.groups).admit(token, offsets.iter().map(|(partition, _)| partition))
-    }
-
-    fn schema(&self, subject: &str, schema: &str, draft: &mut Draft) -> u32 {
-        let published = locked(&self.core.published);
-        let known = published.schemas.iter().chain(&draft.published.schemas);
-        let next = 1 + known.clone().count();
-        let id = known.into_iter().find(|(_, text)| text.as_str() == schema).map(|(id, _)| *id);
-        let id = id.unwrap_or_else(|| {
-            let id = u32::try_from(next).expect("fewer than 2^32 schemas");
-            draft.published.schemas.insert(id, schema.to_owned());
-            draft.touched = true;
-            id
-        });
-        let versions =
-            published.subjects.get(subject).into_iter().chain(draft.published.subjects.get(subject));
-        if !versions.flatten().any(|version| *version == id) {
-            draft.published.subjects.entry(subject.to_owned()).or_default().push(id);
-            draft.touched = true;
-        }
-        id
     }
 
     fn write(&self, ops: &[Op], draft: &mut Draft) -> Result<(), JournalError> {
@@ -276,16 +267,10 @@ impl Writer {
 
     fn publish(&mut self, draft: Draft) {
         self.slots = draft.slots;
-        let mut published = locked(&self.core.published);
-        published.bounds = self.slots.iter().map(|slot| (slot.start, slot.end)).collect();
-        published.schemas.extend(draft.published.schemas);
-        for (subject, ids) in draft.published.subjects {
-            published.subjects.entry(subject).or_default().extend(ids);
-        }
-        for (group, positions) in draft.published.committed {
-            published.committed.entry(group).or_default().extend(positions);
-        }
-        drop(published);
+        let mut visible = locked(&self.core.visible);
+        visible.bounds = bounds_of(&self.slots);
+        visible.published.extend(draft.published);
+        drop(visible);
         self.core.stats.groups.fetch_add(1, Ordering::Relaxed);
         self.core.bell.ring();
     }
@@ -316,8 +301,9 @@ impl Writer {
                 let _ = reply.send(refusal.map_or(Ok(()), Err));
             }
             Op::Settle { group, of, reply } => {
-                let published = locked(&self.core.published);
-                let committed = of.iter().map(|partition| published.committed(&group, *partition)).collect();
+                let visible = locked(&self.core.visible);
+                let committed =
+                    of.iter().map(|partition| visible.published.committed(&group, *partition)).collect();
                 let _ = reply.send(refusal.map_or(Ok(committed), Err));
             }
             Op::Fence { reply, .. } => {

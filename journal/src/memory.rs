@@ -1,0 +1,544 @@
+//! The journal in memory: virtual time, one lock, faults by plan. For tests and simulations.
+//!
+//! Lives here: the handle tests hold, the parts it hands out. Below: what survives a crash (`disk`), what goes
+//! wrong when ([`faults`]). Groups, polls and packing are the same code as in the SQLite home.
+//!
+//! Invariants:
+//! * With polls that do not wait, one thread can drive everything, and the same calls give the same answers.
+//! * A write is durable at once unless appends are held; a crash loses what is held, and every part of that opening.
+
+mod disk;
+pub mod faults;
+
+use self::disk::{Disk, Fate, crashed};
+use self::faults::{Call, Plan};
+use crate::consumer::{GroupConsumer, Home, LogReader, Segments};
+use crate::group::Coordinator;
+use crate::layout::Layout;
+use crate::port::{
+    Appended, Appender, Committed, Committer, Consumer, ConsumerEvent, GroupToken, Journal, JournalError,
+    NewRecord, Queued, Reader, RecordRef, TopicPartition, Transaction,
+};
+use crate::retention::Retention;
+use crate::segment::{Chunk, Packed};
+use crate::wake::{Bell, locked};
+use schemas::Micros;
+use schemas::topic::Topic;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+const PIECE_BYTES_MAX: usize = 16 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// How an in-memory journal is made.
+#[derive(Clone, Debug)]
+pub struct MemoryConfig {
+    /// Partitions of the co-partitioned topics.
+    pub partitions: u32,
+    /// Where virtual time begins.
+    pub start: Micros,
+    /// Bound on held appends.
+    pub append_queue_bytes_max: usize,
+    /// What is kept how long; applied when time advances.
+    pub retention: BTreeMap<Topic, Retention>,
+    /// How long, in virtual time, a rebalance waits for a member.
+    pub rebalance_wait_max: Duration,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            partitions: 4,
+            start: 1_700_000_000_000_000,
+            append_queue_bytes_max: 32 << 20,
+            retention: BTreeMap::new(),
+            rebalance_wait_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A committed record, as tests look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Where it is.
+    pub partition: TopicPartition,
+    /// Offset.
+    pub offset: i64,
+    /// Receipt time.
+    pub received_at: Micros,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value.
+    pub value: Vec<u8>,
+    /// Headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A journal in memory; clones are the same journal.
+#[derive(Clone)]
+pub struct MemoryJournal {
+    open: Arc<Open>,
+}
+
+#[derive(Default)]
+struct Held {
+    on: bool,
+    queued: Queued,
+    appends: VecDeque<(Packed, usize, Appended)>,
+}
+
+/// One opening: what a crash takes away.
+struct Open {
+    config: MemoryConfig,
+    number: u64,
+    disk: Arc<Mutex<Disk>>,
+    groups: Mutex<Coordinator>,
+    epochs: Mutex<BTreeMap<String, u64>>,
+    held: Mutex<Held>,
+    bell: Bell,
+}
+
+impl Open {
+    fn new(config: MemoryConfig, number: u64, disk: Arc<Mutex<Disk>>) -> Self {
+        let wait_max_us = i64::try_from(config.rebalance_wait_max.as_micros()).unwrap_or(i64::MAX);
+        let bytes_max = config.append_queue_bytes_max;
+        Self {
+            groups: Mutex::new(Coordinator::new(config.partitions, wait_max_us, number << 32)),
+            held: Mutex::new(Held { queued: Queued { bytes_max, ..Queued::default() }, ..Held::default() }),
+            epochs: Mutex::default(),
+            bell: Bell::default(),
+            config,
+            number,
+            disk,
+        }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        locked(&self.disk)
+    }
+
+    /// Counts a call that does not write.
+    fn enter(&self, call: Call) -> Result<(), JournalError> {
+        let entered = self.disk().enter(self.number, call).map(|_| ());
+        if matches!(entered, Err(JournalError::Fatal(_))) {
+            self.bell.ring();
+        }
+        entered
+    }
+
+    /// A write: counted, made, and answered as the plan says.
+    fn write<T>(
+        &self,
+        call: Call,
+        write: impl FnOnce(&mut Disk) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let mut disk = self.disk();
+        let written = disk.enter(self.number, call).and_then(|fate: Fate| {
+            let written = write(&mut disk)?;
+            disk.leave(fate).map(|()| written)
+        });
+        drop(disk);
+        self.bell.ring();
+        written
+    }
+
+    fn append_now(&self, packed: &Packed, done: Appended) {
+        let appended = self.write(Call::Append, |disk| Ok(disk.write(packed)));
+        done(appended);
+    }
+}
+
+impl Home for Open {
+    fn check(&self) -> Result<(), JournalError> {
+        self.disk().check(self.number)
+    }
+
+    fn bounds(&self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
+        let disk = self.disk();
+        disk.check(self.number)?;
+        let log = &disk.logs[disk.layout.slot(partition)?];
+        Ok((log.start, log.end))
+    }
+
+    fn committed(&self, group: &str, partition: TopicPartition) -> Result<Option<Committed>, JournalError> {
+        let disk = self.disk();
+        disk.check(self.number)?;
+        disk.layout.slot(partition)?;
+        Ok(disk.published.committed(group, partition))
+    }
+
+    fn settled(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, JournalError> {
+        of.iter().map(|partition| self.committed(group, *partition)).collect()
+    }
+
+    fn commit(
+        &self,
+        offsets: &[(TopicPartition, Committed)],
+        token: &GroupToken,
+    ) -> Result<(), JournalError> {
+        self.write(Call::CommitPositions, |disk| {
+            disk.layout.admit_offsets(offsets)?;
+            locked(&self.groups).admit(token, offsets.iter().map(|(partition, _)| partition))?;
+            disk.position(&token.group, offsets);
+            Ok(())
+        })
+    }
+
+    fn groups(&self) -> &Mutex<Coordinator> {
+        &self.groups
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    fn elapsed(&self) -> Micros {
+        self.disk().now
+    }
+}
+
+struct Shelf {
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl Segments for Shelf {
+    fn load(
+        &mut self,
+        partition: TopicPartition,
+        from: i64,
+        _: i64,
+        chunk: &mut Chunk,
+    ) -> Result<(), JournalError> {
+        locked(&self.disk).load(partition, from, READ_BYTES_MAX, chunk);
+        Ok(())
+    }
+}
+
+struct MemoryConsumer {
+    open: Arc<Open>,
+    inner: GroupConsumer<Open, Shelf>,
+}
+
+impl Consumer for MemoryConsumer {
+    fn poll(
+        &mut self,
+        max_wait: Duration,
+        records_max: usize,
+        visit: &mut dyn FnMut(ConsumerEvent<'_>),
+    ) -> Result<usize, JournalError> {
+        self.open.enter(Call::Poll)?;
+        self.inner.poll(max_wait, records_max, visit)
+    }
+
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), JournalError> {
+        self.inner.seek(partition, offset)
+    }
+
+    fn pause(&mut self, partition: TopicPartition) {
+        self.inner.pause(partition);
+    }
+
+    fn resume(&mut self, partition: TopicPartition) {
+        self.inner.resume(partition);
+    }
+
+    fn token(&self) -> Option<GroupToken> {
+        self.inner.token()
+    }
+
+    fn bounds(&mut self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
+        self.open.enter(Call::Look)?;
+        self.inner.bounds(partition)
+    }
+
+    fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), JournalError> {
+        self.inner.commit(offsets)
+    }
+
+    fn leave(&mut self, visit: &mut dyn FnMut(ConsumerEvent<'_>)) -> Result<(), JournalError> {
+        self.open.enter(Call::Open)?;
+        self.inner.leave(visit)
+    }
+}
+
+struct MemoryReader {
+    open: Arc<Open>,
+    inner: LogReader<Open, Shelf>,
+}
+
+impl Reader for MemoryReader {
+    fn read(
+        &mut self,
+        partition: TopicPartition,
+        from: i64,
+        records_max: usize,
+        visit: &mut dyn FnMut(RecordRef<'_>),
+    ) -> Result<i64, JournalError> {
+        self.open.enter(Call::Read)?;
+        self.inner.read(partition, from, records_max, visit)
+    }
+
+    fn bounds(&mut self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
+        self.open.enter(Call::Look)?;
+        self.inner.bounds(partition)
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        partition: TopicPartition,
+    ) -> Result<Option<Committed>, JournalError> {
+        self.open.enter(Call::Look)?;
+        self.inner.committed(group, partition)
+    }
+}
+
+struct MemoryCommitter {
+    open: Arc<Open>,
+    id: String,
+    epoch: u64,
+}
+
+impl Committer for MemoryCommitter {
+    fn commit(&mut self, transaction: &Transaction, token: &GroupToken) -> Result<(), JournalError> {
+        self.open.write(Call::Commit, |disk| {
+            disk.layout.admit(&transaction.records)?;
+            disk.layout.admit_offsets(&transaction.offsets)?;
+            if locked(&self.open.epochs).get(&self.id) != Some(&self.epoch) {
+                return Err(JournalError::Fenced(format!("a newer producer {} has taken over", self.id)));
+            }
+            let partitions = transaction.offsets.iter().map(|(partition, _)| partition);
+            locked(&self.open.groups).admit(token, partitions)?;
+            disk.write(&Packed::new(&transaction.records, PIECE_BYTES_MAX));
+            disk.position(&token.group, &transaction.offsets);
+            Ok(())
+        })
+    }
+}
+
+struct MemoryAppender {
+    open: Arc<Open>,
+}
+
+impl Appender for MemoryAppender {
+    fn append(&self, records: Vec<NewRecord>, done: Appended) -> Result<(), JournalError> {
+        let layout = {
+            let disk = self.open.disk();
+            disk.check(self.open.number)?;
+            disk.layout
+        };
+        let bytes = layout.admit(&records)?;
+        let packed = Packed::new(&records, PIECE_BYTES_MAX);
+        let mut held = locked(&self.open.held);
+        if bytes > held.queued.bytes_max - held.queued.bytes {
+            return Err(JournalError::Full { bytes: held.queued.bytes, bytes_max: held.queued.bytes_max });
+        }
+        if held.on {
+            held.queued.records += records.len();
+            held.queued.bytes += bytes;
+            held.appends.push_back((packed, bytes, done));
+        } else {
+            drop(held);
+            self.open.append_now(&packed, done);
+        }
+        Ok(())
+    }
+
+    fn queued(&self) -> Queued {
+        locked(&self.open.held).queued
+    }
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    ///
+    /// # Errors
+    /// [`JournalError::Fatal`] when the partition count is impossible.
+    pub fn new(config: MemoryConfig) -> Result<Self, JournalError> {
+        let disk = Disk::new(&config, Layout::new(config.partitions)?);
+        Ok(Self { open: Arc::new(Open::new(config, 0, Arc::new(Mutex::new(disk)))) })
+    }
+
+    /// Moves virtual time on and applies retention.
+    pub fn advance(&self, by: Duration) {
+        let mut disk = self.open.disk();
+        disk.now = disk.now.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
+        disk.retain(&self.open.config);
+        drop(disk);
+        self.open.bell.ring();
+    }
+
+    /// Removes the records below an offset, as far as whole appends allow.
+    ///
+    /// # Errors
+    /// When there is no such partition.
+    pub fn trim(&self, partition: TopicPartition, below: i64) -> Result<(), JournalError> {
+        let mut disk = self.open.disk();
+        let slot = disk.layout.slot(partition)?;
+        disk.logs[slot].trim(below);
+        Ok(())
+    }
+
+    /// Replaces the fault plan; none: all goes well. The plan stays over a reopening.
+    pub fn inject(&self, plan: Option<Plan>) {
+        self.open.disk().plan = plan;
+    }
+
+    /// Calls counted so far, over the journal's life: the number the next one will have.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.open.disk().calls
+    }
+
+    /// Holds appends back: they queue up, not durable, until [`MemoryJournal::release`].
+    pub fn hold(&self) {
+        locked(&self.open.held).on = true;
+    }
+
+    /// Writes held appends in order and completes them; later ones are written at once.
+    pub fn release(&self) {
+        loop {
+            let mut held = locked(&self.open.held);
+            let Some((packed, bytes, done)) = held.appends.pop_front() else {
+                held.on = false;
+                return;
+            };
+            held.queued.records -= packed.places.len();
+            held.queued.bytes -= bytes;
+            drop(held);
+            self.open.append_now(&packed, done);
+        }
+    }
+
+    /// The power goes: held appends fail, every part answers [`JournalError::Fatal`].
+    pub fn crash(&self) {
+        self.open.disk().down = true;
+        self.open.bell.ring();
+        let held = std::mem::take(&mut locked(&self.open.held).appends);
+        for (_, _, done) in held {
+            done(Err(crashed()));
+        }
+    }
+
+    /// Whether a crash has happened and the journal was not reopened since.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.open.check().is_err()
+    }
+
+    /// The journal as the next opening finds it: what was durable, at the same virtual time. The parts of this
+    /// opening are dead from now on.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        self.crash();
+        let mut disk = self.open.disk();
+        disk.opening += 1;
+        disk.down = false;
+        let number = disk.opening;
+        drop(disk);
+        Self { open: Arc::new(Open::new(self.open.config.clone(), number, Arc::clone(&self.open.disk))) }
+    }
+
+    /// Every committed record of a partition that is still kept, also after a crash. Not counted as a call.
+    #[must_use]
+    pub fn records(&self, partition: TopicPartition) -> Vec<StoredRecord> {
+        let disk = self.open.disk();
+        let mut chunk = Chunk::default();
+        let Some(start) = disk.layout.slot(partition).ok().map(|slot| disk.logs[slot].start) else {
+            return Vec::new();
+        };
+        disk.load(partition, start, usize::MAX, &mut chunk);
+        let mut records = Vec::new();
+        chunk
+            .take(start, usize::MAX, &mut |found| {
+                records.extend(found.iter().map(|record| stored(partition, record)));
+            })
+            .expect("what this journal packed unpacks");
+        records
+    }
+
+    /// Every committed record of a topic, by partition and offset.
+    #[must_use]
+    pub fn topic(&self, topic: Topic) -> Vec<StoredRecord> {
+        let layout = self.open.disk().layout;
+        layout.all().filter(|of| of.topic == topic).flat_map(|of| self.records(of)).collect()
+    }
+
+    /// What a group has committed, also after a crash. Not counted as a call.
+    #[must_use]
+    pub fn positions(&self, group: &str) -> BTreeMap<TopicPartition, Committed> {
+        self.open.disk().published.committed.get(group).cloned().unwrap_or_default()
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf { disk: Arc::clone(&self.open.disk) }
+    }
+}
+
+fn stored(partition: TopicPartition, record: &RecordRef<'_>) -> StoredRecord {
+    StoredRecord {
+        partition,
+        offset: record.offset,
+        received_at: record.received_at,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.to_vec(),
+        headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn partitions(&self) -> u32 {
+        self.open.config.partitions
+    }
+
+    fn now(&self) -> Micros {
+        self.open.disk().now
+    }
+
+    fn consumer(
+        &self,
+        group: &str,
+        member: &str,
+        topics: &[Topic],
+    ) -> Result<Box<dyn Consumer>, JournalError> {
+        self.open.enter(Call::Open)?;
+        let inner = GroupConsumer::join(Arc::clone(&self.open), self.shelf(), group, member, topics);
+        Ok(Box::new(MemoryConsumer { open: Arc::clone(&self.open), inner }))
+    }
+
+    fn committer(&self, id: &str) -> Result<Box<dyn Committer>, JournalError> {
+        self.open.enter(Call::Open)?;
+        let mut epochs = locked(&self.open.epochs);
+        let epoch = epochs.entry(id.to_owned()).or_default();
+        *epoch += 1;
+        Ok(Box::new(MemoryCommitter { open: Arc::clone(&self.open), id: id.to_owned(), epoch: *epoch }))
+    }
+
+    fn appender(&self) -> Arc<dyn Appender> {
+        Arc::new(MemoryAppender { open: Arc::clone(&self.open) })
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, JournalError> {
+        self.open.enter(Call::Open)?;
+        let inner = LogReader::new(Arc::clone(&self.open), self.shelf());
+        Ok(Box::new(MemoryReader { open: Arc::clone(&self.open), inner }))
+    }
+
+    fn schema_id(&self, subject: &str, schema: &str) -> Result<u32, JournalError> {
+        self.open.enter(Call::Schema)?;
+        let published = &mut self.open.disk().published;
+        let mut draft = crate::published::Published::default();
+        let (id, _) = published.assign(subject, schema, &mut draft);
+        published.extend(draft);
+        Ok(id)
+    }
+
+    fn schema_of(&self, id: u32) -> Result<Option<String>, JournalError> {
+        self.open.enter(Call::Schema)?;
+        Ok(self.open.disk().published.schemas.get(&id).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests;
