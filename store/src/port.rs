@@ -7,7 +7,8 @@ use schemas::record::{Aggregate, Alert, DeviceLatest, Score};
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// Into `windows` (a `retracted` one deletes its row), and into `latest` when `newest`.
+    /// Into `windows` (a `retracted` one deletes its row), and into `latest` when no later window of its series
+    /// is there.
     Aggregate(Aggregate),
     /// Into `scores`.
     Score(Score),
@@ -15,6 +16,19 @@ pub enum Write {
     Alert(Alert),
     /// Into `devices`.
     Device(DeviceLatest),
+}
+
+impl Write {
+    /// The record's write clock.
+    #[must_use]
+    pub const fn write_clock(&self) -> Micros {
+        match self {
+            Self::Aggregate(row) => row.write_clock,
+            Self::Score(row) => row.write_clock,
+            Self::Alert(row) => row.write_clock,
+            Self::Device(row) => row.write_clock,
+        }
+    }
 }
 
 /// A time range `[from, to)`.
@@ -101,7 +115,13 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn scores(&self, device: &str, model: Option<&str>, span: Span, page: &Page) -> Result<Listed<Score>, StoreError>;
+    fn scores(
+        &self,
+        device: &str,
+        model: Option<&str>,
+        span: Span,
+        page: &Page,
+    ) -> Result<Listed<Score>, StoreError>;
 
     /// Alerts, newest first, of one device or of all.
     ///
