@@ -1,0 +1,60 @@
+//! The models that come with the binary, built by `cargo xtask plugins` from `scoring/plugins`.
+
+use crate::source::{ComponentSource, SourceError};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+/// A component that comes with the binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// The name it is found by.
+    pub name: &'static str,
+    /// SHA-256 of the bytes, hexadecimal.
+    pub digest: String,
+    /// The component.
+    pub bytes: &'static [u8],
+}
+
+static ALL: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
+    let components: [(&str, &[u8]); 1] = [("ewma", include_bytes!("../plugins/prebuilt/ewma.wasm"))];
+    components.map(|(name, bytes)| Shipped { name, digest: digest_of(bytes), bytes }).to_vec()
+});
+
+/// All of them.
+#[must_use]
+pub fn all() -> &'static [Shipped] {
+    &ALL
+}
+
+/// The one of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Shipped> {
+    ALL.iter().find(|shipped| shipped.name == name)
+}
+
+/// EWMA z-score with refractory period; its settings are documented in `scoring/plugins/ewma`.
+#[must_use]
+pub fn ewma() -> &'static Shipped {
+    &ALL[0]
+}
+
+/// A [`ComponentSource`] of the shipped components.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShippedSource;
+
+impl ComponentSource for ShippedSource {
+    fn fetch(&self, digest: &str) -> Result<Option<Cow<'static, [u8]>>, SourceError> {
+        Ok(ALL.iter().find(|shipped| shipped.digest == digest).map(|shipped| Cow::Borrowed(shipped.bytes)))
+    }
+}
+
+/// SHA-256 of a component, as [`schemas::pipeline::Model::component`] names it.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

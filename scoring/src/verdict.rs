@@ -1,0 +1,88 @@
+//! What came of a flush.
+
+use crate::lane::Row;
+use scoring_host::Failure;
+
+/// What one model says of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// The model does not look at it, lacks a feature it needs, or declines.
+    NotScored,
+    /// A score.
+    Score {
+        /// Greater is stranger; finite.
+        score: f64,
+        /// The series has had too few rows: no alert.
+        warm_up: bool,
+        /// Past warm-up and at or above the model's threshold.
+        over_threshold: bool,
+        /// Belongs to the sample that goes to `iot.scores`, a function of offset and metric.
+        sampled: bool,
+    },
+    /// The model failed on this row, and always will; [`Flushed::failures`] says more.
+    Failed(Failure),
+}
+
+/// A row a model failed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRow {
+    /// The reading.
+    pub row: Row,
+    /// Which of the reading's values, in the order pushed.
+    pub value: usize,
+    /// Index of the model.
+    pub model: usize,
+    /// How.
+    pub failure: Failure,
+    /// In words; the same in every run.
+    pub detail: String,
+}
+
+/// The verdicts of one flush. Keep it and pass it in again: it keeps its memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Flushed {
+    pub(crate) models: usize,
+    /// Row -> index of its first value; one more at the end.
+    pub(crate) starts: Vec<u32>,
+    /// Value -> model -> verdict.
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) failures: Vec<FailedRow>,
+}
+
+impl Flushed {
+    /// Readings in this flush.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// By model index, what was said of the reading's `value`-th value.
+    ///
+    /// # Panics
+    /// When the row is not of this flush, or had fewer values.
+    #[must_use]
+    pub fn verdicts(&self, row: Row, value: usize) -> &[Verdict] {
+        let cell = self.starts[row.0 as usize] as usize + value;
+        assert!(cell < self.starts[row.0 as usize + 1] as usize, "the reading has no such value");
+        &self.verdicts[cell * self.models..(cell + 1) * self.models]
+    }
+
+    /// The rows that failed, in log order by model.
+    #[must_use]
+    pub fn failures(&self) -> &[FailedRow] {
+        &self.failures
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.models = 0;
+        self.starts.clear();
+        self.verdicts.clear();
+        self.failures.clear();
+    }
+
+    /// Which reading and which of its values a cell is.
+    pub(crate) fn locate(&self, cell: u32) -> (Row, usize) {
+        let row = self.starts.partition_point(|start| *start <= cell) - 1;
+        (Row(u32::try_from(row).unwrap_or(u32::MAX)), (cell - self.starts[row]) as usize)
+    }
+}
