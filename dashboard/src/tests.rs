@@ -1,0 +1,1 @@
+//! Component tests over real HTTP.
