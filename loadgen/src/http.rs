@@ -37,9 +37,18 @@ struct Rejected {
     reason: String,
 }
 
-/// A client with one kept-alive connection.
-pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+/// A client with one kept-alive connection, and an API key if the server wants one.
+pub(crate) fn client(key: Option<&str>) -> Result<reqwest::Client, reqwest::Error> {
+    let mut headers = reqwest::header::HeaderMap::new();
+    // A key that no header can hold is sent as none: the server's refusal then says what is wrong.
+    if let Some(mut value) =
+        key.and_then(|key| format!("Bearer {key}").parse::<reqwest::header::HeaderValue>().ok())
+    {
+        value.set_sensitive(true);
+        headers.insert(reqwest::header::AUTHORIZATION, value);
+    }
     reqwest::Client::builder()
+        .default_headers(headers)
         .pool_max_idle_per_host(1)
         .connect_timeout(CONNECT_WITHIN)
         .timeout(ANSWER_WITHIN)

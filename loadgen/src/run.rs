@@ -20,6 +20,8 @@ use tokio::time::Instant;
 pub struct RunConfig {
     /// Base address of ingest, such as `http://127.0.0.1:8088`.
     pub url: String,
+    /// API key with role ingest.
+    pub key: Option<String>,
     /// Readings per second of the whole fleet.
     pub rate: f64,
     /// Length of the schedule.
@@ -46,6 +48,7 @@ impl RunConfig {
     pub fn new(url: &str) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
+            key: None,
             rate: 300.0,
             duration: Duration::from_secs(30),
             batch: 500,
@@ -165,7 +168,7 @@ fn now_micros() -> Micros {
 
 /// Says that no more readings are expected of anybody.
 async fn end(config: &RunConfig, report: &mut Report) -> Result<(), RunError> {
-    let client = http::client()?;
+    let client = http::client(config.key.as_deref())?;
     let url = format!("{}/v1/ends", config.url);
     let give_up = Instant::now() + config.patience;
     let mut pause = PAUSE_MIN;

@@ -74,12 +74,13 @@ struct Row {
     mean: Option<f64>,
 }
 
-/// Asks the query API at `base` (such as `http://127.0.0.1:8080`) for every series of the truth.
+/// Asks the query API at `base` (such as `http://127.0.0.1:8080`), with an API key if it wants one, for every series
+/// of the truth.
 ///
 /// # Errors
 /// [`VerifyError`] when it cannot be asked; differences are no error.
-pub async fn verify(truth: &Truth, base: &str) -> Result<Verification, VerifyError> {
-    let client = http::client().map_err(|error| failed(base, &error))?;
+pub async fn verify(truth: &Truth, base: &str, key: Option<&str>) -> Result<Verification, VerifyError> {
+    let client = http::client(key).map_err(|error| failed(base, &error))?;
     let mut found = Verification { readings: truth.aggregated, ..Verification::default() };
     for (series, expected) in &truth.expected {
         let rows = fetch(&client, base, series).await?;
@@ -210,7 +211,8 @@ fn contradiction(expected: &Expected, row: &Row) -> Option<String> {
     }
     let right = expected.mean().unwrap_or(f64::NAN);
     let error = (mean - right).abs();
-    (!(error <= MEAN_ERROR_MAX * right.abs().max(1.0))).then(|| format!("mean {mean}, expected {right}"))
+    let right_enough = error <= MEAN_ERROR_MAX * right.abs().max(1.0);
+    (!right_enough).then(|| format!("mean {mean}, expected {right}"))
 }
 
 fn instant(text: &str) -> Option<Micros> {

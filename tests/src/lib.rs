@@ -1,1 +1,16 @@
-//! e2e
+//! The harness of the end-to-end scenarios: the real binary, started as a process of its own, reached over HTTP and
+//! signals only.
+//!
+//! Does not live here: the scenarios (`tests/`), or any code of the pipeline.
+//!
+//! Invariants:
+//! * Nothing waits for a length of time: every wait is for something, and bounded.
+//! * A process that a test started is gone when the test is over, also when it fails.
+
+mod binary;
+mod instance;
+mod wait;
+
+pub use binary::{Finished, highwater};
+pub use instance::{Answer, Home, Instance};
+pub use wait::{WAIT_MAX, eventually, for_at_most};

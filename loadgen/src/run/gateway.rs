@@ -42,7 +42,7 @@ impl Gateway {
             head: plan.next(),
             plan,
             zero,
-            client: http::client()?,
+            client: http::client(config.key.as_deref())?,
             url: format!("{}/v1/readings", config.url),
             config: config.clone(),
             stopped,

@@ -50,7 +50,7 @@ async fn check(truth: &Truth, rows: Vec<Value>) -> Verification {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    verify(truth, &url).await.unwrap()
+    verify(truth, &url, None).await.unwrap()
 }
 
 async fn first_difference(truth: &Truth, rows: Vec<Value>) -> String {
