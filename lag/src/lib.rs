@@ -12,11 +12,13 @@
 
 mod monitor;
 mod rate;
+mod report;
 mod sample;
 mod series;
 mod tracker;
 
 pub use monitor::Monitor;
+pub use report::{LagReport, Line, report};
 pub use sample::{Backlog, Sample, backlog};
 pub use series::{Labels, Series, series};
 pub use tracker::{GroupLag, PartitionLag, Rules, State, Tracker, group};

@@ -67,7 +67,7 @@ impl Default for Rules {
     }
 }
 
-/// One partition's backlog.
+/// One partition's backlog. The names in JSON are those of `/v1/lag`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartitionLag {
     /// Partition number.
@@ -75,15 +75,16 @@ pub struct PartitionLag {
     /// See [`State`].
     pub state: State,
     /// Unread records.
+    #[serde(rename = "lag_records")]
     pub records: u64,
     /// Age of the oldest of them; 0 when there are none, absent when it is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lag_seconds", skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Records per second appended; absent until it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "arrival_rate", skip_serializing_if = "Option::is_none")]
     pub arrival_per_second: Option<f64>,
     /// Records per second committed; absent until it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "service_rate", skip_serializing_if = "Option::is_none")]
     pub service_per_second: Option<f64>,
     /// Seconds since the position last moved while there was something to read; 0 otherwise.
     pub progress_age_seconds: f64,
@@ -111,19 +112,21 @@ pub struct GroupLag {
     /// The worst of the partitions'.
     pub state: State,
     /// Sum of the partitions'.
+    #[serde(rename = "lag_records")]
     pub records: u64,
     /// Greatest of the partitions'; absent when that of any partition is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lag_seconds", skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Sum of the partitions'.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "arrival_rate", skip_serializing_if = "Option::is_none")]
     pub arrival_per_second: Option<f64>,
     /// Sum of the partitions'.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "service_rate", skip_serializing_if = "Option::is_none")]
     pub service_per_second: Option<f64>,
     /// Sum of the partitions'.
     pub lost: u64,
     /// By number.
+    #[serde(skip)]
     pub partitions: Vec<PartitionLag>,
 }
 
