@@ -83,7 +83,7 @@ pub(crate) async fn post(client: &reqwest::Client, url: &str, content_type: &str
             Err(error) => Answer::Refused(format!("unreadable answer ({error}): {text}")),
         },
         400 => Answer::NothingReadable(text),
-        429 | 500..=599 => Answer::Again { after, why: format!("{status}: {text}") },
+        408 | 429 | 500..=599 => Answer::Again { after, why: format!("{status}: {text}") },
         _ => Answer::Refused(format!("{status}: {text}")),
     }
 }

@@ -1,6 +1,6 @@
 //! A file of history: eleven weeks of a machine's temperature, every five minutes, one hour of it twice.
 
-use crate::comes_true;
+use crate::{comes_true, totals};
 use anyhow::{Context, Result, ensure};
 use e2e::{Home, Instance, WAIT_MAX, eventually, highwater};
 use loadgen::{Micros, Truth, TruthWindow};
@@ -54,15 +54,11 @@ async fn hourly_windows_of_an_imported_file_equal_an_independent_computation() -
     ensure!(twice.count == 24, "an hour that is there twice has 24 values, not {}", twice.count);
 
     let books = instance.settled().await?;
-    ensure!(total(&books, "aggregated") == ROWS && total(&books, "late") == 0, "{books}");
+    ensure!(totals(&books, "aggregated") == ROWS && totals(&books, "late") == 0, "{books}");
     let hit = labelled_windows_with_an_alert(&instance).await?;
     ensure!(hit >= 2, "alerts in only {hit} of the four labelled windows");
     ensure!(instance.stop().await?.success(), "not a clean end");
     Ok(())
-}
-
-fn total(books: &serde_json::Value, outcome: &str) -> u64 {
-    crate::totals(books, outcome)
 }
 
 /// How many of the labelled windows have an alert of a model in them.

@@ -1,0 +1,168 @@
+//! The whole pipeline in one process, over HTTP, until every window is stored: readings per second on this machine,
+//! generator included.
+//!
+//! `embedded [PATH OF highwater] [SECONDS] [DEVICES]`: without a path, the binary beside this one.
+
+use anyhow::{Context, Result, bail, ensure};
+use loadgen::{Fleet, FleetConfig, Load, RunConfig, TruthWindow};
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = r#"
+[[window]]
+name = "5s"
+kind = "tumbling"
+size = "5s"
+
+[metrics]
+only = ["temperature"]
+
+[time]
+disorder = "1s"
+"#;
+/// Far above what one machine does: the generator is always behind its schedule, so the door never waits for it.
+const RATE: f64 = 2_000_000.0;
+const BATCH: usize = 500;
+const CONNECTIONS: u32 = 8;
+const SETTLE_MAX: Duration = Duration::from_mins(10);
+
+struct Running {
+    child: Child,
+    http: reqwest::Client,
+    ingest: String,
+    query: String,
+    admin: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn start(binary: &Path, directory: &Path) -> Result<Self> {
+        let config = directory.join("highwater.toml");
+        std::fs::write(&config, CONFIG)?;
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let (ingest, dashboard, admin) = (free()?, free()?, free()?);
+        let child = Command::new(binary)
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .arg("--data")
+            .arg(directory.join("data"))
+            .args([
+                "--set",
+                &format!("ingest.listen={ingest}"),
+                "--set",
+                &format!("dashboard.listen={dashboard}"),
+            ])
+            .args(["--set", &format!("admin.listen={admin}")])
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+        let url = |address| format!("http://{address}");
+        Ok(Self { child, http, ingest: url(ingest), query: url(dashboard), admin: url(admin) })
+    }
+
+    async fn until<T>(
+        &mut self,
+        bound: Duration,
+        mut look: impl AsyncFnMut(&Self) -> Result<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            looks.tick().await;
+            if let Some(status) = self.child.try_wait()? {
+                bail!("highwater ended with {status}");
+            }
+            match look(self).await {
+                Ok(found) => return Ok(found),
+                Err(error) if begun.elapsed() > bound => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn get(&self, url: String) -> Result<Value> {
+        let response = self.http.get(&url).send().await?.error_for_status()?;
+        Ok(serde_json::from_slice(&response.bytes().await?)?)
+    }
+
+    /// Processor seconds that the instance has used, and its resident bytes.
+    fn used(&self) -> Result<(f64, u64)> {
+        let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id()));
+        let stat = of("stat")?;
+        let (_, after_name) = stat.rsplit_once(')').context("an unknown stat")?;
+        let mut ticks = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
+        let (user, system) = (ticks.next().context("no utime")??, ticks.next().context("no stime")??);
+        let status = of("status")?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kibibytes: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
+        // Linux counts processor time in hundredths on every machine this runs on.
+        Ok(((user + system) / 100.0, kibibytes << 10))
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the result of a benchmark")]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let binary = match args.next() {
+        Some(path) => PathBuf::from(path),
+        None => std::env::current_exe()?.with_file_name("highwater"),
+    };
+    let seconds: u64 = args.next().map_or(Ok(20), |text| text.parse()).context("SECONDS is not a number")?;
+    let devices: u32 =
+        args.next().map_or(Ok(10_000), |text| text.parse()).context("DEVICES is not a number")?;
+    let directory = tempfile::tempdir()?;
+    let mut running = Running::start(&binary, directory.path())?;
+    let ready = format!("{}/readyz", running.admin);
+    running.until(Duration::from_mins(1), async |running| running.get(ready.clone()).await).await?;
+
+    let config = RunConfig {
+        rate: RATE,
+        duration: Duration::from_secs(seconds),
+        batch: BATCH,
+        connections: CONNECTIONS,
+        windows: vec![TruthWindow::tumbling("5s", Duration::from_secs(5))],
+        end: true,
+        ..RunConfig::new(&running.ingest)
+    };
+    let fleet = Fleet::new(FleetConfig::telemetry(devices, 1))?;
+    let begun = Instant::now();
+    let stop = async { tokio::time::sleep(Duration::from_secs(seconds)).await };
+    let report = loadgen::run(Load { fleet, config }, stop).await?;
+    let sent_in = begun.elapsed();
+    let books = running.until(SETTLE_MAX, async |running| {
+        let books = running.get(format!("{}/v1/books", running.query)).await?;
+        let idle = books["stages"]
+            .as_array()
+            .is_some_and(|stages| stages.iter().all(|stage| stage["in_flight"] == 0));
+        ensure!(books["balanced"] == true && idle, "{books}");
+        Ok(books)
+    });
+    let books = books.await?;
+    let stored_in = begun.elapsed();
+    let (cpu, peak) = running.used()?;
+    ensure!(report.uncertain == 0 && report.rejected_unexpected == 0, "{report}");
+    let readings = report.acknowledged;
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    let rate = |span: Duration| readings as f64 / span.as_secs_f64();
+    println!("{readings} readings of {devices} devices in batches of {BATCH} over {CONNECTIONS} connections");
+    println!("acknowledged: {:.0} a second", rate(sent_in));
+    println!("to the last stored window: {:.0} a second", rate(stored_in));
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    let per_million = cpu / (readings as f64 / 1e6);
+    println!("processor: {cpu:.1} s, {per_million:.2} s a million readings; peak {} MB resident", peak >> 20);
+    println!("{books}");
+    Ok(())
+}

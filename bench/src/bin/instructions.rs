@@ -1,0 +1,40 @@
+//! One case, once, for callgrind: the work stands in `bench::measure::measured`, everything else is not counted.
+//!
+//! `instructions CASE`; without a case, their names.
+
+use anyhow::{Result, bail};
+use bench::drain::{Drain, pipeline};
+use bench::measure::{Work, measured};
+use bench::workload::{Format, telemetry};
+use schemas::codec::Codec;
+use schemas::grammar::ReadingLimits;
+use schemas::raw::RawDecoder;
+
+const DEVICES: u32 = 1_000;
+const ROUNDS: u32 = 100;
+
+#[expect(clippy::print_stdout, reason = "asked for")]
+fn main() -> Result<()> {
+    let Some(case) = std::env::args().nth(1) else {
+        println!("decode-json\ndecode-avro\nfold-json\nfold-avro");
+        return Ok(());
+    };
+    let format = if case.ends_with(Format::Json.name()) { Format::Json } else { Format::Avro };
+    let codec = Codec::local();
+    let records = telemetry(format, &codec, DEVICES, ROUNDS);
+    let mut decoder = RawDecoder::new(ReadingLimits::default());
+    let mut drain = Drain::new(&codec, &pipeline(0))?;
+    let mut work: Work<'_> = match case.as_str() {
+        "decode-json" | "decode-avro" => Box::new(|| {
+            for (_, value, _) in records.iter() {
+                std::hint::black_box(decoder.decode(&codec, value, true)?);
+            }
+            Ok(records.len())
+        }),
+        "fold-json" | "fold-avro" => Box::new(|| drain.fold(&records)),
+        other => bail!("no case `{other}`"),
+    };
+    let count = measured(&mut work)?;
+    println!("{count}");
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Resident memory of a partition's state: a device with one metric and five panes kept.
+//!
+//! `memory [DEVICES]` (10,000). One reading a device and minute, 12 minutes, four minutes of lateness on one-minute
+//! windows: the open pane and those that may still take a late reading are kept.
+
+use anyhow::{Context, Result};
+use bench::drain::{Drain, pipeline};
+use bench::measure::resident_bytes;
+use bench::workload::{Format, Records, Telemetry};
+use schemas::codec::Codec;
+
+const MINUTE: i64 = 60_000_000;
+const ROUNDS: u32 = 12;
+
+#[expect(clippy::print_stdout, reason = "the result of a benchmark")]
+fn main() -> Result<()> {
+    let devices: u32 = match std::env::args().nth(1) {
+        Some(text) => text.parse().context("not a number")?,
+        None => 10_000,
+    };
+    let codec = Codec::local();
+    // The buffer of one round is filled before the first look, so that it is not counted as state.
+    let mut telemetry = Telemetry::new(Format::Avro, &codec, devices, MINUTE);
+    let mut records = Records::default();
+    telemetry.round(&mut records);
+    let before = resident_bytes()?;
+    let mut drain = Drain::new(&codec, &pipeline(4 * MINUTE))?;
+    let mut readings = drain.fold(&records)?;
+    let first = resident_bytes()?;
+    for _ in 1..ROUNDS {
+        records.clear();
+        telemetry.round(&mut records);
+        readings += drain.fold(&records)?;
+    }
+    drain.check(readings)?;
+    let after = resident_bytes()?;
+    let footprint = drain.state().footprint();
+    let state = after.saturating_sub(before);
+    println!("{devices} devices: {} MB resident, {} MB of it state", after >> 20, state >> 20);
+    println!(
+        "state with one pane a device: {} bytes a device",
+        first.saturating_sub(before) / u64::from(devices)
+    );
+    println!("state in the end: {} bytes a device", state / u64::from(devices));
+    println!("by its own count: {footprint:?}");
+    Ok(())
+}

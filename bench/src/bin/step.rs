@@ -1,0 +1,90 @@
+//! Processor time of a reading on its way from bytes to windows, beside parsing alone, in the same run.
+//!
+//! `step [DEVICES] [ROUNDS]`: so many devices (10,000), each with so many readings at 1 Hz (200).
+
+use anyhow::{Context, Result, ensure};
+use bench::drain::{Drain, pipeline};
+use bench::measure::{Work, print, rounds};
+use bench::workload::{Format, Records, telemetry};
+use schemas::codec::Codec;
+use schemas::grammar::ReadingLimits;
+use schemas::json::ReadingParser;
+use schemas::raw::{RawDecoder, RawView};
+use serde::Deserialize;
+use std::hint::black_box;
+
+const REPEATS: usize = 5;
+
+/// The reading as a struct of its own: what a program without a grammar would parse into.
+#[derive(Deserialize)]
+struct Typed<'a> {
+    device_id: &'a str,
+    ts: i64,
+    temperature: f64,
+    humidity: f64,
+    pressure: f64,
+    battery: f64,
+    seq: i64,
+}
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>().context("not a number"));
+    let devices = args.next().transpose()?.unwrap_or(10_000);
+    let count = args.next().transpose()?.unwrap_or(200);
+    let codec = Codec::local();
+    let json = telemetry(Format::Json, &codec, devices, count);
+    let avro = telemetry(Format::Avro, &codec, devices, count);
+    let limits = ReadingLimits::default();
+    let mut parser = ReadingParser::new(limits);
+    let mut decoder = RawDecoder::new(limits);
+    let works: Vec<(&'static str, Work<'_>)> = vec![
+        ("serde_json into a struct", Box::new(|| typed(&json))),
+        ("JSON, scanner", Box::new(|| scanned(&mut parser, &json))),
+        ("JSON to windows", Box::new(|| folded(&codec, &json))),
+        ("Avro, decoder", Box::new(|| decoded(&mut decoder, &codec, &avro))),
+        ("Avro to windows", Box::new(|| folded(&codec, &avro))),
+    ];
+    let rows = rounds(REPEATS, works)?;
+    let title = format!(
+        "{} readings of {devices} devices; {} bytes of JSON, {} of Avro; 1-minute windows of one metric",
+        json.len(),
+        json.value_bytes(),
+        avro.value_bytes()
+    );
+    print(&title, &rows);
+    Ok(())
+}
+
+fn typed(records: &Records) -> Result<usize> {
+    for (_, value, _) in records.iter() {
+        let reading: Typed<'_> = serde_json::from_slice(value)?;
+        let Typed { device_id, ts, temperature, humidity, pressure, battery, seq } = reading;
+        black_box((device_id, ts, temperature, humidity, pressure, battery, seq));
+    }
+    Ok(records.len())
+}
+
+fn scanned(parser: &mut ReadingParser, records: &Records) -> Result<usize> {
+    for (_, value, _) in records.iter() {
+        let view = parser.parse(value)?;
+        black_box((view.device_id(), view.event_time(), view.measurements().len()));
+    }
+    Ok(records.len())
+}
+
+fn decoded(decoder: &mut RawDecoder, codec: &Codec, records: &Records) -> Result<usize> {
+    for (_, value, _) in records.iter() {
+        let view = decoder.decode(codec, value, true)?;
+        let RawView::Reading(view) = view else { anyhow::bail!("not a reading") };
+        black_box((view.device_id(), view.event_time(), view.measurements().len()));
+    }
+    Ok(records.len())
+}
+
+fn folded(codec: &Codec, records: &Records) -> Result<usize> {
+    let mut drain = Drain::new(codec, &pipeline(0))?;
+    let folded = drain.fold(records)?;
+    let results = drain.check(folded)?;
+    ensure!(results > 0);
+    Ok(folded)
+}
