@@ -34,7 +34,8 @@ pub(crate) fn split(body: &[u8], lines: bool, readings_max: usize) -> Result<Vec
             Some(end) if !start[end..].trim_ascii().is_empty() => split_lines(body, readings_max),
             _ => Ok(vec![start.trim_ascii_end()]),
         },
-        _ => Ok(vec![start.trim_ascii_end()]),
+        // Nonsense in the first line should not cost the lines behind it.
+        _ => split_lines(body, readings_max),
     }
 }
 
@@ -148,6 +149,7 @@ mod tests {
             ("{\"a\":1", false, &["{\"a\":1"]),
             ("[1]\n[2]", true, &["[1]", "[2]"]),
             ("nonsense", false, &["nonsense"]),
+            ("nonsense\n{\"a\":1}", false, &["nonsense", "{\"a\":1}"]),
             ("\u{feff}{}", false, &["{}"]),
         ];
         for (body, lines, expected) in cases {

@@ -1,0 +1,174 @@
+//! When the house is full or the journal does not write: nothing is half acknowledged, and the sender knows when to
+//! come again.
+
+use crate::fake::{Answer, Door, Mode, PATIENCE, SEED, open, small};
+use ingest::IngestConfig;
+use journal::port::JournalError;
+use std::time::Duration;
+
+fn batch() -> String {
+    format!("[{SEED},17,{SEED}]")
+}
+
+/// Nothing was taken, the sender shall come again, the books know.
+fn check_turned_away(door: &Door, answer: &Answer, status: u16, returned: u64) {
+    assert_eq!(answer.status, status, "{:?}", answer.body);
+    assert!(answer.retry_after_s.is_some_and(|seconds| (1..=12).contains(&seconds)), "{answer:?}");
+    assert!(answer.body["detail"].as_str().unwrap().contains("send it again"), "{answer:?}");
+    assert!(answer.body.get("accepted").is_none());
+    assert!(door.journal.written().is_empty());
+    let books = door.ingest.books();
+    assert_eq!((books.returned, books.accepted, books.rejected, books.in_flight), (returned, 0, 0, 0));
+    door.check_books();
+}
+
+#[tokio::test]
+async fn a_full_queue_is_429() {
+    let door = open(small()).await;
+    door.journal.set(Mode::Full);
+    let answer = door.post(batch()).await;
+    check_turned_away(&door, &answer, 429, 3);
+    assert_eq!(answer.kind(), "busy");
+    door.journal.set(Mode::Accept);
+    assert_eq!(door.post(batch()).await.status, 200);
+    door.check_books();
+}
+
+#[tokio::test]
+async fn a_queue_that_has_no_room_for_the_body_is_429_before_it_is_read() {
+    let door = open(small()).await;
+    door.journal.set(Mode::Hold);
+    let first = tokio::spawn(door.client.post(&door.url).body(SEED).send());
+    door.journal.held(1).await;
+    let answer = door.post(format!("{SEED}\n").repeat(40)).await;
+    assert_eq!((answer.status, answer.kind()), (429, "busy"));
+    assert!(answer.body["detail"].as_str().unwrap().contains("wait to be written"), "{answer:?}");
+    assert_eq!(door.ingest.books().received, 1);
+    door.journal.release();
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    door.check_books();
+}
+
+#[tokio::test]
+async fn bodies_that_would_take_too_much_memory_together_are_429() {
+    let config = IngestConfig { body_max: 100_000, bodies_in_flight_max: 200_000, ..small() };
+    let door = open(config).await;
+    door.journal.set(Mode::Hold);
+    // Each reserves the limit until its length is known, so that two that never end fill the house.
+    let stuck =
+        [endless(), endless()].map(|body| tokio::spawn(door.client.post(&door.url).body(body).send()));
+    let full = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let answer = door.post(SEED.to_owned() + &" ".repeat(90_000)).await;
+            if answer.status == 429 {
+                return answer;
+            }
+        }
+    });
+    door.journal.release();
+    let answer = full.await.unwrap();
+    assert!(answer.body["detail"].as_str().unwrap().contains("bytes for requests are in use"), "{answer:?}");
+    for request in stuck {
+        request.abort();
+    }
+    // Room comes back when they are gone.
+    let free = tokio::time::timeout(PATIENCE, async { while door.post(batch()).await.status != 200 {} });
+    free.await.unwrap();
+    door.check_books();
+}
+
+/// A body of unannounced length that never ends.
+fn endless() -> reqwest::Body {
+    reqwest::Body::wrap_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>())
+}
+
+#[tokio::test]
+async fn a_batch_that_becomes_much_larger_than_its_body_is_429_when_there_is_no_room() {
+    // Every byte pair is a letter of several hundred bytes.
+    let config = IngestConfig { body_max: 2_000, bodies_in_flight_max: 20_000, ..small() };
+    let door = open(config).await;
+    let answer = door.post("1\n".repeat(100)).await;
+    check_turned_away(&door, &answer, 429, 100);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_write_is_503_until_it_can() {
+    let door = open(small()).await;
+    for error in [JournalError::Retry("disk full".to_owned()), JournalError::Unknown("no answer".to_owned())]
+    {
+        let before = door.ingest.books().returned;
+        door.journal.set(Mode::Fail(error));
+        let answer = door.post(batch()).await;
+        check_turned_away(&door, &answer, 503, before + 3);
+        assert_eq!(answer.kind(), "journal-unavailable");
+        assert!(door.readiness.missing_parts().contains_key("ingest: journal"));
+    }
+    door.journal.set(Mode::Drop);
+    let answer = door.post(batch()).await;
+    check_turned_away(&door, &answer, 503, 9);
+    door.journal.set(Mode::Fail(JournalError::Retry("disk full".to_owned())));
+    let device = door.ask(reqwest::Method::DELETE, "/v1/devices/a", "").await;
+    assert_eq!((device.status, device.retry_after_s.is_some()), (503, true));
+    door.journal.set(Mode::Accept);
+    assert_eq!(door.post(batch()).await.status, 200);
+    assert!(door.readiness.missing_parts().is_empty());
+    door.check_books();
+}
+
+#[tokio::test]
+async fn a_journal_that_will_not_write_again_ends_the_service_after_its_senders_were_told() {
+    let door = open(small()).await;
+    door.journal.set(Mode::Fail(JournalError::Fatal("file is corrupt".to_owned())));
+    let answer = door.post(batch()).await;
+    check_turned_away(&door, &answer, 503, 3);
+    let failure = door.supervisor.join(PATIENCE).await.unwrap_err();
+    assert!(failure.to_string().contains("will not write again"), "{failure}");
+}
+
+#[tokio::test]
+async fn times_to_come_again_are_spread() {
+    let door = open(small()).await;
+    door.journal.set(Mode::Fail(JournalError::Retry("disk full".to_owned())));
+    let mut seconds = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        seconds.insert(door.post(SEED).await.retry_after_s.unwrap());
+    }
+    assert!(seconds.len() >= 4 && seconds.first() >= Some(&5), "{seconds:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let door = open(IngestConfig { body_timeout: Duration::from_millis(30), ..small() }).await;
+    let answer = door.post(endless()).await;
+    assert_eq!((answer.status, answer.kind()), (408, "timeout"));
+    assert_eq!(door.post(SEED).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_changes_nothing_about_what_was_queued() {
+    let door = open(small()).await;
+    door.journal.set(Mode::Hold);
+    let request = tokio::spawn(door.client.post(&door.url).body(batch()).send());
+    door.journal.held(1).await;
+    assert_eq!(door.ingest.books().in_flight, 3);
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    door.journal.release();
+    let books = door.ingest.books();
+    assert_eq!((books.received, books.accepted, books.rejected, books.in_flight), (3, 2, 1, 0));
+    door.check_books();
+}
+
+#[test]
+fn a_lost_record_shows_in_the_books() {
+    // What `check_books` compares must be able to differ: here one record is taken away behind the door's back.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let door = open(small()).await;
+        assert_eq!(door.post(batch()).await.status, 200);
+        door.check_books();
+        door.journal.lose_one();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| door.check_books()));
+        assert!(caught.is_err());
+    });
+}
