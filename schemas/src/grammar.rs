@@ -84,7 +84,7 @@ pub fn is_device_id(text: &str) -> bool {
 /// Checks a device id.
 ///
 /// # Errors
-/// `missing-device-id` when it is empty, else `bad-device-id`.
+/// `bad-device-id`.
 #[inline]
 pub fn check_device_id(text: &str) -> Result<(), Reject> {
     if is_device_id(text) { Ok(()) } else { Err(bad_device_id(text)) }

@@ -12,6 +12,7 @@
 
 pub mod avro;
 pub mod codec;
+pub mod compatibility;
 pub mod contract;
 mod event_time;
 pub mod grammar;

@@ -10,6 +10,10 @@ use crate::record::{
 
 macro_rules! record {
     ($name:ident { $($field:ident),+ $(,)? }) => {
+        #[cfg(test)]
+        impl $name {
+            pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
+        }
         impl Datum for $name {
             fn write(&self, out: &mut Vec<u8>) {
                 $(Datum::write(&self.$field, out);)+
