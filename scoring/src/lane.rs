@@ -118,11 +118,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`Full`], and nothing has changed.
-    pub fn push<'n>(
-        &mut self,
-        reading: &Reading<'_>,
-        name_of: impl Fn(u16) -> &'n str,
-    ) -> Result<Row, Full> {
+    pub fn push<'n>(&mut self, reading: &Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
@@ -208,7 +204,8 @@ impl Lane {
     /// What was done since the models were put in force, by model.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
-        let complete = |model: &LaneModel| Counters { host: model.runner.session.counts(), ..model.counters.clone() };
+        let complete =
+            |model: &LaneModel| Counters { host: model.runner.session.counts(), ..model.counters.clone() };
         self.models.iter().map(complete).collect()
     }
 
@@ -273,7 +270,8 @@ impl LaneModel {
             return;
         }
         let columns = std::mem::take(&mut self.columns);
-        let lacking = columns.iter().zip(&loaded.required).any(|(value, required)| *required && value.is_nan());
+        let lacking =
+            columns.iter().zip(&loaded.required).any(|(value, required)| *required && value.is_nan());
         if !lacking && !columns.iter().all(|value| value.is_nan()) {
             self.add(loaded, reading, 0, self.columns_cell, &columns);
         }

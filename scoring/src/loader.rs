@@ -265,7 +265,8 @@ fn assemble(model: &Model, version: [u8; 32], plugin: Plugin) -> Result<Loaded, 
         let problem = format!("takes {features} features ({}) a row, is given {given}", names.join(", "));
         return Err(unfit(model, problem));
     }
-    let required = descriptor.features.iter().map(|feature| feature.missing == MissingRule::SkipRow).collect();
+    let required =
+        descriptor.features.iter().map(|feature| feature.missing == MissingRule::SkipRow).collect();
     let info = ModelInfo {
         name: model.name.clone(),
         version: hex(&version),

@@ -66,17 +66,22 @@ impl Descriptor {
             return refuse(format!("{} outputs, at most {OUTPUTS_MAX} are possible", raw.outputs.len()));
         }
         if raw.stride > stride_max {
-            return refuse(format!("{} bytes of state a series, at most {stride_max} are possible", raw.stride));
+            return refuse(format!(
+                "{} bytes of state a series, at most {stride_max} are possible",
+                raw.stride
+            ));
         }
         if !raw.traits.contains(model::Traits::BATCH_INVARIANT | model::Traits::DETERMINISTIC) {
             return refuse("it does not promise to be batch-invariant and deterministic".to_owned());
         }
-        let mut scores = raw.outputs.iter().enumerate().filter(|(_, output)| output.role == model::Role::Score);
+        let mut scores =
+            raw.outputs.iter().enumerate().filter(|(_, output)| output.role == model::Role::Score);
         let (Some((score, _)), None) = (scores.next(), scores.next()) else {
             return refuse("not exactly one output has the role `score`".to_owned());
         };
         let bound = |limit: Option<f64>, or: f64| limit.filter(|value| !value.is_nan()).unwrap_or(or);
-        let ranges = raw.outputs.iter().map(|output| (bound(output.min, f64::MIN), bound(output.max, f64::MAX)));
+        let ranges =
+            raw.outputs.iter().map(|output| (bound(output.min, f64::MIN), bound(output.max, f64::MAX)));
         Ok(Self {
             ranges: ranges.collect(),
             score,

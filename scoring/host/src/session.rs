@@ -259,9 +259,8 @@ impl Session {
         let room = self.plugin.host().limits().log_lines_max.saturating_sub(self.lines.len());
         let dropped = inside.lines.len().saturating_sub(room) as u64;
         self.lines.extend(inside.lines.drain(..).take(room));
-        self.counts.said_dropped += dropped
-            + std::mem::take(&mut inside.lines_dropped)
-            + std::mem::take(&mut inside.gauges_dropped);
+        self.counts.said_dropped +=
+            dropped + std::mem::take(&mut inside.lines_dropped) + std::mem::take(&mut inside.gauges_dropped);
         self.gauges.clone_from(&inside.gauges);
     }
 }

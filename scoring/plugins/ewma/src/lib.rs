@@ -18,7 +18,9 @@
 //!
 //! Only `+ - * /` and `sqrt` are used: IEEE 754 fixes their results, so every machine gives the same bytes.
 
-use guest::{Batch, Descriptor, Fault, Feature, MissingRule, Model, Output, Role, RowFlags, Scored, StateId, Traits};
+use guest::{
+    Batch, Descriptor, Fault, Feature, MissingRule, Model, Output, Role, RowFlags, Scored, StateId, Traits,
+};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
@@ -49,9 +51,9 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            alpha: 0.005,
+            alpha: 0.01,
             warm_up_rows: 100,
-            trigger: 6.0,
+            trigger: 5.0,
             refractory_rows: 100,
             sigma_min: 0.0,
             sigma_min_ratio: 0.001,
@@ -64,7 +66,7 @@ impl Settings {
         let text = if text.trim().is_empty() { "{}" } else { text };
         let (settings, _): (Self, _) = serde_json_core::from_str(text).map_err(|error| error.to_string())?;
         if !(settings.alpha > 0.0 && settings.alpha <= 1.0) {
-            return Err(format!("alpha is {}, must be above 0 and at most 1", settings.alpha));
+            return Err("alpha must be above 0 and at most 1".to_owned());
         }
         let floors = [settings.trigger, settings.sigma_min, settings.sigma_min_ratio];
         if floors.iter().any(|value| !value.is_finite() || *value < 0.0) {
@@ -139,7 +141,12 @@ impl Model for Ewma {
             name: "ewma".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             features: vec![Feature { name: "value".to_owned(), unit: None, missing: MissingRule::SkipRow }],
-            outputs: vec![Output { name: "sigmas".to_owned(), role: Role::Score, min: Some(0.0), max: Some(SCORE_MAX) }],
+            outputs: vec![Output {
+                name: "sigmas".to_owned(),
+                role: Role::Score,
+                min: Some(0.0),
+                max: Some(SCORE_MAX),
+            }],
             state: StateId { schema: "ewma".to_owned(), revision: 1 },
             stride: STRIDE as u32,
             accepts: Vec::new(),

@@ -20,7 +20,8 @@ pub mod bindings {
 
 pub use bindings::export;
 pub use bindings::exports::highwater::scoring::model::{
-    Batch, Descriptor, Fault, Feature, Guest as Model, MissingRule, Output, Role, RowFlags, Scored, StateId, Traits,
+    Batch, Descriptor, Fault, Feature, Guest as Model, MissingRule, Output, Role, RowFlags, Scored, StateId,
+    Traits,
 };
 pub use bindings::highwater::scoring::host_log::{self, Level};
 pub use bindings::highwater::scoring::host_metrics::gauge;

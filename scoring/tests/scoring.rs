@@ -1,0 +1,19 @@
+//! The scoring path as the processor uses it, against real components. One binary, so that each component is
+//! compiled once.
+
+#![allow(clippy::unwrap_used, reason = "what fails in here fails the test")]
+
+#[path = "scoring/batches.rs"]
+mod batches;
+#[path = "scoring/golden.rs"]
+mod golden;
+#[path = "scoring/hostile.rs"]
+mod hostile;
+#[path = "scoring/limits.rs"]
+mod limits;
+#[path = "scoring/native.rs"]
+mod native;
+#[path = "scoring/rig.rs"]
+mod rig;
+#[path = "scoring/state.rs"]
+mod state;
