@@ -31,7 +31,8 @@ pub(crate) trait Home: Send + Sync {
     fn groups(&self) -> &Mutex<Coordinator>;
     /// Rung when records, groups or the journal's state have changed.
     fn bell(&self) -> &Bell;
-    /// The groups' clock: monotonic microseconds.
+    /// The groups' clock: monotonic microseconds. Never asked under the groups' lock, which the home may take under
+    /// its own.
     fn elapsed(&self) -> Micros;
 }
 
@@ -97,7 +98,8 @@ pub(crate) struct GroupConsumer<H: Home, S: Segments> {
 impl<H: Home, S: Segments> GroupConsumer<H, S> {
     /// Joins a group.
     pub(crate) fn join(home: Arc<H>, segments: S, group: &str, member: &str, topics: &[Topic]) -> Self {
-        let seat = locked(home.groups()).join(group, member, topics, home.elapsed());
+        let now = home.elapsed();
+        let seat = locked(home.groups()).join(group, member, topics, now);
         home.bell().ring();
         Self { home, segments, seat, generation: None, feeds: Vec::new(), turn: 0, seated: true }
     }
@@ -110,7 +112,8 @@ impl<H: Home, S: Segments> GroupConsumer<H, S> {
     fn notices(&mut self, visit: &mut dyn FnMut(ConsumerEvent<'_>)) -> Result<bool, JournalError> {
         let mut told = false;
         loop {
-            let notice = locked(self.home.groups()).next(&self.seat, self.home.elapsed());
+            let now = self.home.elapsed();
+            let notice = locked(self.home.groups()).next(&self.seat, now);
             match notice {
                 Ok(None) => return Ok(told),
                 Ok(Some(Notice::Revoke(partitions))) => {
@@ -298,7 +301,8 @@ impl<H: Home, S: Segments> Consumer for GroupConsumer<H, S> {
 impl<H: Home, S: Segments> GroupConsumer<H, S> {
     fn vacate(&mut self) {
         if std::mem::take(&mut self.seated) {
-            locked(self.home.groups()).leave(&self.seat, self.home.elapsed());
+            let now = self.home.elapsed();
+            locked(self.home.groups()).leave(&self.seat, now);
             self.home.bell().ring();
         }
     }

@@ -10,6 +10,8 @@
 //! * A reader sees committed records only, in offset order. Offsets rise; they need not be consecutive.
 //! * Outputs, offsets and metadata of one commit become visible together or not at all.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod consumer;
 pub mod group;
 pub mod ids;
@@ -20,7 +22,9 @@ mod published;
 mod retention;
 mod segment;
 pub mod sqlite;
+mod stored;
 mod wake;
 
 pub use layout::{METADATA_BYTES_MAX, PARTITIONS_MAX, RECORD_BYTES_MAX};
 pub use retention::Retention;
+pub use stored::StoredRecord;

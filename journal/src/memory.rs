@@ -12,6 +12,7 @@ pub mod faults;
 
 use self::disk::{Disk, Fate, crashed};
 use self::faults::{Call, Plan};
+use crate::StoredRecord;
 use crate::consumer::{GroupConsumer, Home, LogReader, Segments};
 use crate::group::Coordinator;
 use crate::layout::Layout;
@@ -56,23 +57,6 @@ impl Default for MemoryConfig {
             rebalance_wait_max: Duration::from_secs(30),
         }
     }
-}
-
-/// A committed record, as tests look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRecord {
-    /// Where it is.
-    pub partition: TopicPartition,
-    /// Offset.
-    pub offset: i64,
-    /// Receipt time.
-    pub received_at: Micros,
-    /// Key.
-    pub key: Option<Vec<u8>>,
-    /// Value.
-    pub value: Vec<u8>,
-    /// Headers.
-    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 /// A journal in memory; clones are the same journal.
@@ -452,7 +436,7 @@ impl MemoryJournal {
         let mut records = Vec::new();
         chunk
             .take(start, usize::MAX, &mut |found| {
-                records.extend(found.iter().map(|record| stored(partition, record)));
+                records.extend(found.iter().map(|record| StoredRecord::copy(partition, record)));
             })
             .expect("what this journal packed unpacks");
         records
@@ -473,17 +457,6 @@ impl MemoryJournal {
 
     fn shelf(&self) -> Shelf {
         Shelf { disk: Arc::clone(&self.open.disk) }
-    }
-}
-
-fn stored(partition: TopicPartition, record: &RecordRef<'_>) -> StoredRecord {
-    StoredRecord {
-        partition,
-        offset: record.offset,
-        received_at: record.received_at,
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.to_vec(),
-        headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
     }
 }
 

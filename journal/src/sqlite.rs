@@ -361,3 +361,6 @@ fn load(connection: &Connection, layout: Layout) -> rusqlite::Result<(Published,
         connection.query_row("SELECT value FROM about WHERE name = 'opened'", [], |row| row.get(0))?;
     Ok((published, slots, opened.unsigned_abs()))
 }
+
+#[cfg(test)]
+mod tests;
