@@ -59,6 +59,12 @@ pub struct Series {
     pub window: String,
 }
 
+impl std::fmt::Display for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.device_id, self.metric, self.window)
+    }
+}
+
 /// What a window must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expected {

@@ -57,6 +57,11 @@ async fn thirty_kills_lose_nothing_acknowledged_and_double_nothing() -> Result<(
         };
         let alive = for_at_most(Duration::from_millis(random.below(most)), instance.ended()).await;
         ensure!(alive, "ended by itself before kill {kill}: {}", instance.log());
+        if kill % 5 == 4 {
+            // What a supervisor does that has no patience: asks, and kills in the middle of the drain.
+            instance.signal("TERM")?;
+            for_at_most(Duration::from_millis(random.below(300)), instance.ended()).await;
+        }
         instance.kill()?;
     }
     let instance = home.start().await?;

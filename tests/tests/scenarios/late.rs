@@ -1,8 +1,8 @@
 //! One reading, one outcome: aggregated, duplicate, late, rejected.
 
 use crate::{comes_true, end, rfc3339, totals};
-use anyhow::{Result, ensure};
-use e2e::{Home, WAIT_MAX, eventually};
+use anyhow::{Context, Result, ensure};
+use e2e::{Home, Instance, WAIT_MAX, eventually};
 use loadgen::{Micros, Truth, TruthWindow};
 use std::time::Duration;
 
@@ -25,35 +25,55 @@ fn reading(at: Micros, seq: u32, temp: f64) -> String {
     format!(r#"{{"device_id":"m-1","temp":{temp},"ts":"{}","seq":{seq},"boot":"b"}}"#, rfc3339(at))
 }
 
+const WINDOWS: &str = "/query/v1/devices/m-1/windows?metric=temp&window=10s";
+
+async fn accept(instance: &Instance, lines: &[String]) -> Result<()> {
+    let (status, answer) = instance.post_lines(lines).await?;
+    ensure!(status == 200 && answer["accepted"] == lines.len(), "{status}: {answer}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reading_has_one_outcome() -> Result<()> {
     let home = Home::new()?.configured(CONFIG)?;
     let instance = home.start().await?;
     let mut truth =
         Truth::new(vec![TruthWindow::tumbling("10s", Duration::from_secs(10))], vec!["temp".into()]);
-    let mut lines = Vec::new();
-    let mut take = |after: i64, seq: u32, temp: f64, taken: bool| {
+    let mut reading_at = |after: i64, seq: u32, temp: f64, taken: bool| {
         if taken {
             truth.add("m-1", "temp", THEN + after * SECOND, temp);
         }
-        lines.push(reading(THEN + after * SECOND, seq, temp));
+        reading(THEN + after * SECOND, seq, temp)
     };
-    take(1, 1, 20.0, true);
-    take(3, 2, 21.0, true);
-    // The same again: a duplicate.
-    take(3, 2, 21.0, false);
-    // Closes [0, 10), which still takes a straggler.
-    take(13, 3, 22.0, true);
-    take(9, 4, 19.5, true);
-    // Passes the end of [0, 10) by more than the lateness: complete, published, forgotten. Now it is late.
-    take(35, 5, 23.0, true);
-    take(8, 6, 99.0, false);
-    // A window that was never opened is never late, however old: a buffer uploaded after the fact.
-    take(-86_400, 7, 18.0, true);
-    // A number that comes again with another time is another reading.
-    take(36, 7, 23.5, true);
-    let (status, answer) = instance.post_lines(&lines).await?;
-    ensure!(status == 200 && answer["accepted"] == lines.len(), "{status}: {answer}");
+    let first = [
+        reading_at(1, 1, 20.0, true),
+        reading_at(3, 2, 21.0, true),
+        // The same again: a duplicate.
+        reading_at(3, 2, 21.0, false),
+        // Closes [0, 10), which still takes a straggler.
+        reading_at(13, 3, 22.0, true),
+        reading_at(9, 4, 19.5, true),
+    ];
+    let second = [
+        // Passes the end of [0, 10) by more than the lateness: complete, published, forgotten. Now it is late.
+        reading_at(35, 5, 23.0, true),
+        reading_at(8, 6, 99.0, false),
+        // A window that was never opened is never late, however old: a buffer uploaded after the fact.
+        reading_at(-86_400, 7, 18.0, true),
+        // A number that comes again with another time is another reading.
+        reading_at(36, 7, 23.5, true),
+    ];
+    accept(&instance, &first).await?;
+    // As long as the straggler waits to be published, its window is not forgotten.
+    let path = format!("{WINDOWS}&from={}&to={}", rfc3339(THEN), rfc3339(THEN + 10 * SECOND));
+    let row = eventually("the straggler's revision", WAIT_MAX, async || {
+        let row = instance.get(&path).await?["items"].get(0).cloned().context("no row")?;
+        ensure!(row["count"] == 3, "{row}");
+        Ok(row)
+    })
+    .await?;
+    ensure!(row["kind"] == "late" && row["revision"] == 2, "{row}");
+    accept(&instance, &second).await?;
     end(&instance).await?;
     comes_true(&truth, &home).await.map_err(|error| error.context(instance.log()))?;
     let books = instance.settled().await?;
@@ -68,12 +88,10 @@ async fn a_silent_device_closes_its_window_by_itself() -> Result<()> {
     let home = Home::new()?.configured(CONFIG)?.set("time.quiet-after=500ms");
     let instance = home.start().await?;
     let at = crate::now();
-    let (status, answer) = instance.post_lines(&[reading(at, 1, 20.0)]).await?;
-    ensure!(status == 200, "{status}: {answer}");
-    let path = "/query/v1/devices/m-1/windows?metric=temp&window=10s";
+    accept(&instance, &[reading(at, 1, 20.0)]).await?;
     let row = eventually("silence closes the window", WAIT_MAX, async || {
-        let listed = instance.get(path).await?;
-        listed["items"].get(0).cloned().ok_or_else(|| anyhow::anyhow!("{listed}"))
+        let listed = instance.get(WINDOWS).await?;
+        listed["items"].get(0).cloned().with_context(|| listed.to_string())
     })
     .await
     .map_err(|error| error.context(instance.log()))?;
