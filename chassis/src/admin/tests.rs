@@ -32,8 +32,12 @@ async fn start() -> Running {
     Running { url, readiness, shutdown, server }
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 async fn get_json(url: String) -> (u16, Value) {
-    let response = reqwest::get(url).await.unwrap();
+    let response = client().get(url).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
@@ -46,13 +50,13 @@ async fn health_readiness_and_metrics_need_no_key_and_the_rest_needs_the_role() 
         (code, health),
         (200, serde_json::json!({"name": "ingest", "version": "1.2.3", "build": "abc"}))
     );
-    let metrics = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = client().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(
         metrics.contains("highwater_http_requests_total{service=\"ingest\",version=\"1.2.3\""),
         "{metrics}"
     );
 
-    let client = reqwest::Client::new();
+    let client = client();
     for path in ["/v1/models", "/v1/config"] {
         let refused = client.post(format!("{url}{path}")).send().await.unwrap();
         assert_eq!(refused.status(), 401);

@@ -148,8 +148,8 @@ async fn a_stop_answers_what_is_in_progress_then_ends_the_phase() {
     );
     let running = start(router, ServerLimits::default()).await;
     let url = format!("http://{}/", running.address);
-    let request =
-        tokio::spawn(async move { reqwest::Client::new().post(url).body("kept").send().await?.text().await });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = tokio::spawn(async move { client.post(url).body("kept").send().await?.text().await });
     enters.await.unwrap();
     running.shutdown.begin("asked");
     assert_eq!(running.shutdown.phase(), Phase::StopIntake);

@@ -230,7 +230,15 @@ pub(crate) async fn open_with(config: IngestConfig, keys: Keys) -> Door {
     };
     let ingest = start(deps, config).await.unwrap();
     let url = format!("http://{}/v1/readings", ingest.address());
-    Door { url, ingest, journal, readiness, supervisor, client: reqwest::Client::new(), codec }
+    Door {
+        url,
+        ingest,
+        journal,
+        readiness,
+        supervisor,
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        codec,
+    }
 }
 
 /// Keys whose text is their name.

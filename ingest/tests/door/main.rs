@@ -4,6 +4,7 @@
 
 mod back_pressure;
 mod bad_input;
+mod durable;
 mod fake;
 mod good_input;
 mod stop;
