@@ -2,6 +2,8 @@
 
 #[path = "scenarios/bad_input.rs"]
 mod bad_input;
+#[path = "scenarios/commands.rs"]
+mod commands;
 #[path = "scenarios/dead_letters.rs"]
 mod dead_letters;
 #[path = "scenarios/demo.rs"]
