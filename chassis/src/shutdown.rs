@@ -7,7 +7,7 @@
 //! * The grace period bounds the whole: [`Shutdown::closed`] names who held it up.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// How far a shutdown has come.
@@ -228,12 +228,6 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.shutdown.release(self.id);
     }
-}
-
-/// Time left of a grace period that began at `since`.
-#[must_use]
-pub fn time_left(since: Instant, grace: Duration) -> Duration {
-    grace.saturating_sub(since.elapsed())
 }
 
 #[cfg(test)]

@@ -134,15 +134,16 @@ impl Supervisor {
             () = overrun => true,
         };
         let mut state = self.lock();
+        let names: Vec<String> = state.live.values().map(|(name, _)| name.clone()).collect();
         for (_, task) in state.live.values() {
             task.iter().for_each(AbortHandle::abort);
         }
+        if !names.is_empty() {
+            tracing::warn!(?names, ?grace, "still running at the end of the grace period");
+        }
         match state.failure.take() {
             Some(failure) => Err(failure),
-            None if late && !state.live.is_empty() => {
-                let names = state.live.values().map(|(name, _)| name.clone()).collect();
-                Err(Failure::Overrun { names, grace })
-            }
+            None if late && !names.is_empty() => Err(Failure::Overrun { names, grace }),
             None => Ok(()),
         }
     }

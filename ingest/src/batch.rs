@@ -221,4 +221,44 @@ mod tests {
         assert!(letter.truncated && letter.value.len() == LETTER_BYTES_MAX && letter.detail == "broken");
         assert!(batch.bytes() > LETTER_BYTES_MAX);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_every_slice_is_a_reading_or_a_letter_that_can_be_read(
+            slices in proptest::collection::vec(slice(), 0..8),
+        ) {
+            let recorder = recorder();
+            let slices: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
+            let batch = recorder.batch(&slices, 77);
+            proptest::prop_assert_eq!(batch.records.len(), slices.len());
+            proptest::prop_assert_eq!(batch.readings + batch.rejections.len(), slices.len());
+            let mut decoder = RawDecoder::new(ReadingLimits::DEFAULT);
+            for record in &batch.records[..batch.readings] {
+                let decoded = decoder.decode(&recorder.codec, &record.value, false).unwrap();
+                let RawView::Reading(view) = decoded else { panic!("no reading") };
+                proptest::prop_assert_eq!(record.key.as_deref(), Some(view.device_id().as_bytes()));
+            }
+            for (record, rejection) in batch.records[batch.readings..].iter().zip(&batch.rejections) {
+                let letter: DeadLetter = recorder.codec.decode(&record.value).unwrap();
+                proptest::prop_assert_eq!(letter.value.as_slice(), slices[rejection.index]);
+                proptest::prop_assert_eq!(letter.reason.as_str(), rejection.reason);
+            }
+        }
+    }
+
+    /// The seed message with one byte changed, cut or doubled; or noise.
+    fn slice() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let damaged = (0..SEED.len(), any::<u8>(), 0..4_u8).prop_map(|(at, byte, how)| {
+            let mut bytes = SEED.to_vec();
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.truncate(at),
+                2 => bytes.insert(at, byte),
+                _ => {}
+            }
+            bytes
+        });
+        prop_oneof![4 => damaged, 1 => proptest::collection::vec(any::<u8>(), 0..40)]
+    }
 }

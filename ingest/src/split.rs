@@ -176,4 +176,50 @@ mod tests {
             assert!(error.contains(expected), "{body}: {error}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn an_array_is_cut_where_a_json_parser_cuts_it(texts in proptest::collection::vec(value(), 0..6), pretty: bool) {
+            let list: Vec<serde_json::Value> = texts;
+            let body = if pretty { serde_json::to_string_pretty(&list) } else { serde_json::to_string(&list) }.unwrap();
+            let expected: Vec<&serde_json::value::RawValue> = serde_json::from_str(&body).unwrap();
+            let expected: Vec<&str> = expected.into_iter().map(serde_json::value::RawValue::get).collect();
+            let found = split(body.as_bytes(), false, 6).unwrap();
+            let found: Vec<&str> = found.into_iter().map(|piece| std::str::from_utf8(piece).unwrap()).collect();
+            proptest::prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_and_no_byte_of_a_line_is_lost(body in proptest::collection::vec(hostile(), 0..64)) {
+            for lines in [false, true] {
+                let found = split(&body, lines, 1_000);
+                if lines && let Ok(found) = found {
+                    let kept: usize = found.iter().map(|line| line.iter().filter(|byte| !byte.is_ascii_whitespace()).count()).sum();
+                    proptest::prop_assert_eq!(kept, body.iter().filter(|byte| !byte.is_ascii_whitespace()).count());
+                }
+            }
+        }
+    }
+
+    /// Bytes that mean something here, and some that do not.
+    fn hostile() -> impl proptest::strategy::Strategy<Value = u8> {
+        proptest::sample::select(b"[]{},:\"\\ \n1a\xff".to_vec())
+    }
+
+    fn value() -> impl proptest::strategy::Strategy<Value = serde_json::Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(serde_json::Value::from),
+            any::<bool>().prop_map(serde_json::Value::from),
+            Just(serde_json::Value::Null),
+            "[\\[\\]{}\"\\\\,a ]{0,6}".prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                proptest::collection::btree_map("[a\"}]{0,3}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
 }

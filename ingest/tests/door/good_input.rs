@@ -145,3 +145,22 @@ async fn an_end_goes_to_one_device_or_to_every_partition_and_all_must_be_said() 
     }
     assert_eq!(door.raw().len(), 5);
 }
+
+#[tokio::test]
+async fn what_is_counted_can_be_scraped() {
+    let metrics = chassis::metrics::install("ingest", "1.2.3").unwrap();
+    let door = open(small()).await;
+    assert_eq!(door.post(format!("[{SEED},17]")).await.status, 200);
+    let text = metrics.render();
+    for series in [
+        "highwater_readings_total{service=\"ingest\",version=\"1.2.3\",stage=\"ingest\",outcome=\"received\"}",
+        "highwater_readings_total{service=\"ingest\",version=\"1.2.3\",stage=\"ingest\",outcome=\"accepted\"}",
+        "highwater_rejected_total{service=\"ingest\",version=\"1.2.3\",stage=\"ingest\",reason=\"not-an-object\"}",
+        "highwater_readings_in_flight{service=\"ingest\",version=\"1.2.3\",stage=\"ingest\"}",
+        "highwater_books_difference_readings{service=\"ingest\",version=\"1.2.3\",stage=\"ingest\"}",
+        "highwater_http_requests_total{service=\"ingest\",version=\"1.2.3\",listener=\"ingest\",code=\"200\"}",
+        "highwater_ingest_append_seconds_count{service=\"ingest\",version=\"1.2.3\"}",
+    ] {
+        assert!(text.contains(series), "no {series} in\n{text}");
+    }
+}
