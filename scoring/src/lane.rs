@@ -331,7 +331,7 @@ fn is_sampled(offset: i64, input: u16, sample_every: u32) -> bool {
     match sample_every {
         0 => false,
         1 => true,
-        every => mix(offset.cast_unsigned() ^ u64::from(input) << 48) % u64::from(every) == 0,
+        every => mix(offset.cast_unsigned() ^ u64::from(input) << 48).is_multiple_of(u64::from(every)),
     }
 }
 
