@@ -4,7 +4,8 @@
 use crate::Micros;
 use crate::device::rfc3339;
 use crate::http;
-use crate::truth::{Expected, Series, Truth, TruthWindow, WindowsOf};
+use crate::truth::{Anomaly, AnomalyKind, Expected, Series, Truth, TruthWindow, WindowsOf};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +43,10 @@ pub struct Verification {
     pub different: u64,
     /// The first of them.
     pub differences: Vec<Difference>,
+    /// Spikes that were put in. How many a model finds is the model's affair and no difference.
+    pub spikes: u64,
+    /// Those with an alert at their time.
+    pub spikes_alerted: u64,
 }
 
 /// Why a comparison could not be made.
@@ -58,9 +63,15 @@ pub enum VerifyError {
 }
 
 #[derive(Deserialize)]
-struct Listed {
-    items: Vec<Row>,
+struct Listed<T> {
+    items: Vec<T>,
     next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AlertRow {
+    kind: String,
+    event_time: String,
 }
 
 /// A window as the API serves it; other fields are none of ours.
@@ -87,6 +98,7 @@ pub async fn verify(truth: &Truth, base: &str, key: Option<&str>) -> Result<Veri
         let size = truth.windows.iter().find(|window| window.name == series.window);
         compare(series, size, expected, &rows, &mut found);
     }
+    (found.spikes, found.spikes_alerted) = spikes(&client, base, truth).await?;
     found.ok = found.different == 0;
     Ok(found)
 }
@@ -97,40 +109,67 @@ fn failed(url: &str, why: &dyn std::fmt::Display) -> VerifyError {
 
 /// Every stored window of a series.
 async fn fetch(client: &reqwest::Client, base: &str, series: &Series) -> Result<Vec<Row>, VerifyError> {
-    let base = base.trim_end_matches('/');
-    let url = format!("{base}/v1/devices/{}/windows", series.device_id);
+    let path = format!("/v1/devices/{}/windows", series.device_id);
+    pages(client, base, &path, &[("metric", &series.metric), ("window", &series.window)]).await
+}
+
+/// All items of a list, page by page; nothing of a device that nothing was stored of yet.
+async fn pages<T: DeserializeOwned>(
+    client: &reqwest::Client,
+    base: &str,
+    path: &str,
+    which: &[(&str, &str)],
+) -> Result<Vec<T>, VerifyError> {
+    let url = format!("{}{path}", base.trim_end_matches('/'));
     let limit = PAGE.to_string();
-    let mut rows: Vec<Row> = Vec::new();
+    let mut items: Vec<T> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         // All of time: readings of clocks that are wrong must not be found anywhere.
-        let mut query = vec![
-            ("metric", series.metric.as_str()),
-            ("window", series.window.as_str()),
-            ("from", "1970-01-01T00:00:00Z"),
-            ("to", "2200-01-01T00:00:00Z"),
-            ("limit", &limit),
-        ];
+        let mut query = which.to_vec();
+        query.extend([("from", "1970-01-01T00:00:00Z"), ("to", "2200-01-01T00:00:00Z"), ("limit", &limit)]);
         query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let response = client.get(&url).query(&query).send().await.map_err(|error| failed(&url, &error))?;
         let status = response.status();
         let text = response.text().await.map_err(|error| failed(&url, &error))?;
+        if status.as_u16() == 404 {
+            return Ok(items);
+        }
         if !status.is_success() {
-            // A device of which nothing was stored yet is an empty series, which the comparison reports.
-            if status.as_u16() == 404 {
-                return Ok(rows);
-            }
             return Err(failed(&url, &format!("{status}: {text}")));
         }
-        let page: Listed =
+        let page: Listed<T> =
             serde_json::from_str(&text).map_err(|error| failed(&url, &format!("{error}: {text}")))?;
-        rows.extend(page.items);
+        items.extend(page.items);
         match page.next {
             Some(next) if Some(&next) != cursor.as_ref() => cursor = Some(next),
             Some(_) => return Err(failed(&url, &"the same page again")),
-            None => return Ok(rows),
+            None => return Ok(items),
         }
     }
+}
+
+/// How many spikes were put in, and how many of them have an alert of a model at their time.
+async fn spikes(client: &reqwest::Client, base: &str, truth: &Truth) -> Result<(u64, u64), VerifyError> {
+    let mut of_device: BTreeMap<&str, Vec<&Anomaly>> = BTreeMap::new();
+    for anomaly in truth.anomalies.iter().filter(|anomaly| anomaly.kind == AnomalyKind::Spike) {
+        of_device.entry(&anomaly.device_id).or_default().push(anomaly);
+    }
+    let (mut injected, mut alerted) = (0, 0);
+    for (device, spikes) in of_device {
+        let alerts: Vec<AlertRow> = pages(client, base, "/v1/alerts", &[("device", device)]).await?;
+        for spike in spikes {
+            // A sample may be taken a part of a period before or after its time.
+            let slack = spike.to - spike.from;
+            let span = spike.from - slack..spike.to + slack;
+            let hit = |alert: &AlertRow| {
+                alert.kind == "score" && instant(&alert.event_time).is_some_and(|at| span.contains(&at))
+            };
+            injected += 1;
+            alerted += u64::from(alerts.iter().any(hit));
+        }
+    }
+    Ok((injected, alerted))
 }
 
 fn compare(

@@ -46,7 +46,15 @@ async fn check(truth: &Truth, rows: Vec<Value>) -> Verification {
         let next = (from + 2 < rows.len()).then(|| (from + 2).to_string());
         Json(json!({"items": items, "next": next}))
     }
-    let app = Router::new().route("/v1/devices/{id}/windows", get(windows)).with_state(Arc::new(rows));
+    async fn alerts(Query(query): Query<std::collections::HashMap<String, String>>) -> Json<Value> {
+        assert_eq!(query["device"], "a");
+        let alert = |kind: &str, at| json!({"kind": kind, "event_time": rfc3339(at)});
+        Json(json!({"items": [alert("stalled", 9 * SECOND), alert("score", SECOND)], "next": null}))
+    }
+    let app = Router::new()
+        .route("/v1/devices/{id}/windows", get(windows))
+        .route("/v1/alerts", get(alerts))
+        .with_state(Arc::new(rows));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -124,4 +132,18 @@ async fn a_series_that_must_be_empty_is_looked_at() {
     truth.expected.insert(series, WindowsOf::new());
     let found = check(&truth, rows()).await;
     assert_eq!((found.ok, found.different), (false, 3));
+}
+
+#[tokio::test]
+async fn spikes_with_an_alert_of_a_model_are_counted() {
+    let mut truth = truth();
+    for (kind, from) in
+        [(AnomalyKind::Spike, SECOND), (AnomalyKind::Spike, 9 * SECOND), (AnomalyKind::Stuck, SECOND)]
+    {
+        let (device_id, metric) = ("a".into(), "temp".into());
+        truth.anomalies.push(Anomaly { device_id, metric, kind, from, to: from + SECOND / 10 });
+    }
+    let found = check(&truth, rows()).await;
+    assert!(found.ok);
+    assert_eq!((found.spikes, found.spikes_alerted), (2, 1));
 }
