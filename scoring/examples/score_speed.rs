@@ -5,7 +5,7 @@
 //! the least of several rounds.
 
 use schemas::pipeline::{Inputs, Model};
-use scoring::shipped::{self, ShippedSource};
+use scoring::shipped::{self, Shipped};
 use scoring::{Flushed, Input, Lane, Loader, LoaderConfig, Reading, Verdict};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const ROUNDS: usize = 7;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
-    let loader = Loader::new(Arc::new(ShippedSource), LoaderConfig::default())?;
+    let loader = Loader::new(Arc::new(Shipped), LoaderConfig::default())?;
     let model = Model {
         name: "ewma".to_owned(),
         component: shipped::ewma().digest.clone(),

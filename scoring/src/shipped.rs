@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// A component that comes with the binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shipped {
+pub struct Component {
     /// The name it is found by.
     pub name: &'static str,
     /// SHA-256 of the bytes, hexadecimal.
@@ -16,36 +16,39 @@ pub struct Shipped {
     pub bytes: &'static [u8],
 }
 
-static ALL: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
+static ALL: LazyLock<Vec<Component>> = LazyLock::new(|| {
     let components: [(&str, &[u8]); 1] = [("ewma", include_bytes!("../plugins/prebuilt/ewma.wasm"))];
-    components.map(|(name, bytes)| Shipped { name, digest: digest_of(bytes), bytes }).to_vec()
+    components.map(|(name, bytes)| Component { name, digest: digest_of(bytes), bytes }).to_vec()
 });
 
 /// All of them.
 #[must_use]
-pub fn all() -> &'static [Shipped] {
+pub fn all() -> &'static [Component] {
     &ALL
 }
 
 /// The one of that name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Shipped> {
-    ALL.iter().find(|shipped| shipped.name == name)
+pub fn find(name: &str) -> Option<&'static Component> {
+    ALL.iter().find(|component| component.name == name)
 }
 
 /// EWMA z-score with refractory period; its settings are documented in `scoring/plugins/ewma`.
 #[must_use]
-pub fn ewma() -> &'static Shipped {
+pub fn ewma() -> &'static Component {
     &ALL[0]
 }
 
 /// A [`ComponentSource`] of the shipped components.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ShippedSource;
+pub struct Shipped;
 
-impl ComponentSource for ShippedSource {
+impl ComponentSource for Shipped {
     fn fetch(&self, digest: &str) -> Result<Option<Cow<'static, [u8]>>, SourceError> {
-        Ok(ALL.iter().find(|shipped| shipped.digest == digest).map(|shipped| Cow::Borrowed(shipped.bytes)))
+        Ok(ALL
+            .iter()
+            .find(|component| component.digest == digest)
+            .map(|component| Cow::Borrowed(component.bytes)))
     }
 }
 

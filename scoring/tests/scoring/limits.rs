@@ -2,7 +2,7 @@
 
 use crate::rig::{METRICS, TrialSource, each, ewma, fixture, limits, load, loader, run, trial};
 use schemas::pipeline::{Inputs, Model};
-use scoring::shipped::{self, ShippedSource};
+use scoring::shipped::{self, Shipped};
 use scoring::{
     ComponentSource, Flushed, Full, Input, Lane, LoadError, Loader, LoaderConfig, ROWS_MAX, Reading, Refused,
     SourceError, Verdict,
@@ -140,7 +140,7 @@ fn machine_code_is_cached_and_a_damaged_cache_only_costs_time() {
     let dir = tempfile::tempdir().unwrap();
     let fresh = || {
         let config = LoaderConfig { cache_dir: Some(dir.path().join("code")), limits: limits() };
-        Loader::new(Arc::new(ShippedSource), config).unwrap()
+        Loader::new(Arc::new(Shipped), config).unwrap()
     };
     let files = || -> Vec<_> {
         std::fs::read_dir(dir.path().join("code")).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -165,7 +165,7 @@ fn machine_code_is_cached_and_a_damaged_cache_only_costs_time() {
 fn shipped_models_are_found_by_name_and_digest() {
     let ewma = shipped::find("ewma").unwrap();
     assert_eq!(ewma, shipped::ewma());
-    assert_eq!(ShippedSource.fetch(&ewma.digest).unwrap().as_deref(), Some(ewma.bytes));
+    assert_eq!(Shipped.fetch(&ewma.digest).unwrap().as_deref(), Some(ewma.bytes));
     assert_eq!(shipped::find("none"), None);
     let refused = Refused::Import("wasi:clocks/wall-clock@0.2.0".to_owned());
     assert!(refused.to_string().contains("wasi:clocks/wall-clock@0.2.0"));

@@ -2,7 +2,7 @@
 //! rows and read verdicts.
 
 use schemas::pipeline::{Inputs, Model};
-use scoring::shipped::{self, ShippedSource};
+use scoring::shipped::{self, Shipped};
 use scoring::{
     Braked, ComponentSource, Flushed, HostLimits, Input, Lane, Loader, LoaderConfig, ModelSet, Reading,
     SourceError, Verdict,
@@ -25,7 +25,7 @@ impl ComponentSource for TrialSource {
         if digest == shipped::digest_of(FIXTURES) {
             return Ok(Some(Cow::Borrowed(FIXTURES)));
         }
-        ShippedSource.fetch(digest)
+        Shipped.fetch(digest)
     }
 }
 
