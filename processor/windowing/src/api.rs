@@ -1,7 +1,7 @@
 //! What callers pass in and get out. The partition itself is `partition::Partition`:
 //!
 //! ```text
-//! Partition::new() -> Self
+//! Partition::new() -> Self                                        // calls come in log order, offsets ascending
 //! configure(&mut self, Settings, receipt_now, &mut impl Sink)      // new windows start at their next boundary
 //! locate(&mut self, device: &str, receipt: Micros) -> Result<Slot, DeviceLimit>     // finds or creates
 //! set_overrides(&mut self, Slot, Overrides)
@@ -265,3 +265,112 @@ pub struct DeviceLimit(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} panes are open, as many as `limits` allows")]
 pub struct PaneLimit(pub u32);
+
+/// What a device's time looks like, for people: where its clocks stand and why each pane is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceState {
+    /// Id.
+    pub device: String,
+    /// Greatest event time of a reading that was taken; none: no reading yet.
+    pub max_event: Option<Micros>,
+    /// Receipt time of the reading that set it.
+    pub seen_at: Option<Micros>,
+    /// Receipt time of the last reading that was not late.
+    pub last_receipt: Option<Micros>,
+    /// Receipt time at which it was located first.
+    pub created_at: Micros,
+    /// Its clock at the greatest receipt time of the partition.
+    pub clock: Option<Micros>,
+    /// Receipt time at which it is forgotten if nothing arrives.
+    pub evicted_at: Micros,
+    /// Its own time rules.
+    pub overrides: Overrides,
+    /// By window definition, in configuration order.
+    pub windows: Vec<WindowState>,
+    /// Boots whose sequence numbers are remembered, the one marked longest ago first.
+    pub boots: Vec<BootState>,
+}
+
+/// One window definition of one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowState {
+    /// Name.
+    pub name: String,
+    /// Watermark; none: no reading yet.
+    pub watermark: Option<Micros>,
+    /// Least window start that is taken; none: no boundary.
+    pub not_before: Option<Micros>,
+    /// Sealed starts, half-open (sessions: sealed event times), ascending.
+    pub seals: Vec<(Micros, Micros)>,
+    /// Ascending by start.
+    pub panes: Vec<PaneState>,
+}
+
+/// One pane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaneState {
+    /// Start.
+    pub start: Micros,
+    /// End.
+    pub end: Micros,
+    /// Readings it took.
+    pub readings: u64,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Receipt time at which its next timer is due if nothing arrives; none: never.
+    pub due_at: Option<Micros>,
+    /// Receipt time of its last contribution.
+    pub contributed_at: Micros,
+    /// Each metric, the revisions emitted so far, and whether something was contributed since.
+    pub metrics: Vec<(Metric, u32, bool)>,
+}
+
+/// Where a pane is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Ahead of the watermark: emitted when the watermark reaches its end, or in silence.
+    Live,
+    /// Emitted; takes readings until it is dropped.
+    Emitted,
+    /// Took readings behind the watermark: emitted once they settle.
+    Waiting,
+    /// Waiting, and dropped with its emission.
+    Deep,
+}
+
+/// What is remembered of one boot's sequence numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootState {
+    /// Boot; none: readings that name none.
+    pub boot: Option<String>,
+    /// Greatest number.
+    pub greatest: i64,
+    /// Newest event time marked under it.
+    pub newest: Micros,
+}
+
+/// How much a partition holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Devices.
+    pub devices: u32,
+    /// Accumulators, as `panes_max` counts them.
+    pub panes: u32,
+    /// Bytes of devices without their panes, by the sizes of what is reserved.
+    pub device_bytes: u64,
+    /// Bytes of panes and slices.
+    pub pane_bytes: u64,
+    /// Bytes of the index, the timers and the slots.
+    pub index_bytes: u64,
+}
+
+/// A saved partition cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It was written by another version.
+    #[error("saved by version {0}, this is version {1}")]
+    Version(u8, u8),
+    /// It ends early, goes on too long or contradicts itself.
+    #[error("saved windows are damaged: {0}")]
+    Damaged(&'static str),
+}

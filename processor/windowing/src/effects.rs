@@ -1,0 +1,376 @@
+//! What follows from a reading after it was added, from a timer, and from an end record: completions, early
+//! emissions, revisions, drops, in the order of `docs/windowing.md`.
+//!
+//! Invariants: everything concerns one device; a timer acts as of its own deadline and always changes something, so
+//! firing what is due comes to an end.
+
+use crate::api::{Kind, Micros, Sink, Slot, WindowRule};
+use crate::device::{Device, Times};
+use crate::mutation::{Mutant, Mutation};
+use crate::pane::Pane;
+use crate::track::Place;
+
+/// Longest a waiting pane waits, and how long a deep one must be left alone.
+pub(crate) const WAIT_MAX: Micros = 60_000_000;
+
+/// What the effects on one device may see and count.
+pub(crate) struct Scope<'a> {
+    pub(crate) slot: Slot,
+    /// Receipt time of the record being applied, or the deadline of the timer.
+    pub(crate) now: Micros,
+    pub(crate) windows: &'a [WindowRule],
+    pub(crate) idle_retention: Micros,
+    pub(crate) backfill_panes_max: u32,
+    pub(crate) mutant: Mutant,
+    /// Accumulators of the partition.
+    pub(crate) panes: &'a mut u32,
+    /// (end, window, start), kept to spare the allocation.
+    pub(crate) order: &'a mut Vec<(Micros, u16, Micros)>,
+    pub(crate) rearm: Rearm,
+}
+
+/// What has to be looked at before the device's timer can be trusted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rearm {
+    /// Deadlines only moved as [`Device::deadline_bound`] allows, and no new one is there.
+    No,
+    /// A new one may be there, no earlier than the bound.
+    Bounded,
+    /// Anything may be there.
+    Full,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn place(&self, window: u16) -> Place<'a> {
+        let name = &self.windows[usize::from(window)].name;
+        Place { slot: self.slot, window, name, mutant: self.mutant }
+    }
+}
+
+/// When a pane's next timer is due, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Complete,
+    Early,
+    Revise,
+    Drop,
+}
+
+impl Device {
+    /// A pane's next timer: receipt time (`Micros::MAX`: never) and what happens then.
+    pub(crate) fn pane_due(&self, pane: &Pane, times: &Times, idle_retention: Micros, mutant: Mutant) -> (Micros, Due) {
+        let clocks = &self.clocks;
+        if pane.live {
+            let by_clock =
+                clocks.seen_at.saturating_add(pane.end).saturating_add(times.disorder).saturating_sub(clocks.max_event);
+            let quiet = if mutant.is(Mutation::QuietIgnored) { 0 } else { times.quiet_after };
+            let silence = by_clock.max(clocks.last_receipt.saturating_add(quiet));
+            let next_early = pane.next_early();
+            if next_early < Micros::MAX && pane.changed() {
+                let early = clocks.shows(next_early);
+                if early < silence {
+                    return (early, Due::Early);
+                }
+            }
+            return (silence, Due::Complete);
+        }
+        if pane.waiting {
+            let last = pane.contributed_at;
+            let settled = last.saturating_add(if mutant.is(Mutation::SettleIgnored) { 0 } else { times.settle });
+            let at = if pane.deep && !mutant.is(Mutation::DeepSettlesEarly) {
+                last.saturating_add(WAIT_MAX)
+            } else if mutant.is(Mutation::WaitUnbounded) {
+                settled
+            } else {
+                settled.min(pane.first_waiting().saturating_add(WAIT_MAX))
+            };
+            return (at, Due::Revise);
+        }
+        let end = clocks.seen_at.saturating_add(pane.end);
+        (end.saturating_add(idle_retention).saturating_sub(clocks.max_event), Due::Drop)
+    }
+
+    /// Least receipt time at which a timer of a pane is due; `Micros::MAX`: never.
+    pub(crate) fn deadline(&self, windows: &[WindowRule], idle_retention: Micros, mutant: Mutant) -> Micros {
+        let mut least = Micros::MAX;
+        for (track, rule) in self.tracks.iter().zip(windows) {
+            let times = self.times(rule);
+            for pane in &track.panes {
+                least = least.min(self.pane_due(pane, &times, idle_retention, mutant).0);
+            }
+        }
+        least
+    }
+
+    /// A bound that deadlines keep when they move because of a reading at `now`: what they are at least.
+    pub(crate) fn deadline_bound(&self, now: Micros, windows: &[WindowRule], idle_retention: Micros) -> Micros {
+        let mut span = WAIT_MAX;
+        for rule in windows {
+            if rule.early_every.is_some() {
+                return now;
+            }
+            let times = self.times(rule);
+            let dropped = idle_retention.saturating_sub(times.lateness).saturating_sub(times.disorder);
+            span = span.min(times.quiet_after).min(times.settle).min(dropped);
+        }
+        now.saturating_add(span.max(0))
+    }
+
+    /// Fires this device's timers due at or before `deadline`, each as of its own.
+    pub(crate) fn fire(&mut self, deadline: Micros, scope: &mut Scope<'_>, sink: &mut impl Sink) {
+        let mut list = std::mem::take(scope.order);
+        loop {
+            let least = self.deadline(scope.windows, scope.idle_retention, scope.mutant);
+            if least > deadline || least == Micros::MAX {
+                break;
+            }
+            scope.now = least;
+            list.clear();
+            for (window, rule) in scope.windows.iter().enumerate() {
+                let times = self.times(rule);
+                let due = |pane: &&Pane| self.pane_due(pane, &times, scope.idle_retention, scope.mutant).0 == least;
+                list.extend(self.tracks[window].panes.iter().filter(due).map(|pane| (0, window as u16, pane.start)));
+            }
+            for &(_, window, start) in &list {
+                if self.fire_pane(window, start, scope, sink) <= least {
+                    // It has become due again, perhaps before the others.
+                    break;
+                }
+            }
+        }
+        *scope.order = list;
+    }
+
+    /// Fires one pane's timer; returns when its next one is due.
+    fn fire_pane(&mut self, window: u16, start: Micros, scope: &mut Scope<'_>, sink: &mut impl Sink) -> Micros {
+        let index = usize::from(window);
+        let Some(rule) = scope.windows.get(index) else { return Micros::MAX };
+        let Ok(at) = self.tracks[index].find(start) else { return Micros::MAX };
+        let times = self.times(rule);
+        let (_, due) = self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant);
+        match due {
+            Due::Complete => self.complete(window, at, scope, sink),
+            Due::Early => {
+                let clock = self.clocks.clock(scope.now, scope.mutant);
+                self.tracks[index].emit(at, scope.place(window), Kind::Early, sink);
+                self.tracks[index].panes[at].move_early(rule.early_every.unwrap_or(Micros::MAX), clock);
+            }
+            Due::Revise => {
+                let deep = self.tracks[index].panes[at].deep;
+                self.revise(window, at, Kind::Late, scope, sink);
+                if deep && !scope.mutant.is(Mutation::DeepKept) {
+                    self.discard(window, at, scope);
+                    return Micros::MAX;
+                }
+            }
+            Due::Drop => {
+                self.discard(window, at, scope);
+                return Micros::MAX;
+            }
+        }
+        let watermark = self.watermark(index, &times);
+        if self.tracks[index].is_over(at, watermark, &times, scope.mutant) {
+            self.discard(window, at, scope);
+            return Micros::MAX;
+        }
+        self.tracks[index].recompute_due(&times);
+        self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant).0
+    }
+
+    fn complete(&mut self, window: u16, at: usize, scope: &Scope<'_>, sink: &mut impl Sink) {
+        let track = &mut self.tracks[usize::from(window)];
+        let kind = if track.panes[at].completed { Kind::Late } else { Kind::OnTime };
+        track.emit(at, scope.place(window), kind, sink);
+        let pane = &mut track.panes[at];
+        pane.live = false;
+        pane.completed = true;
+    }
+
+    fn revise(&mut self, window: u16, at: usize, kind: Kind, scope: &Scope<'_>, sink: &mut impl Sink) {
+        let track = &mut self.tracks[usize::from(window)];
+        track.emit(at, scope.place(window), kind, sink);
+        let pane = &mut track.panes[at];
+        self.deep -= u32::from(pane.deep);
+        pane.settle();
+    }
+
+    fn discard(&mut self, window: u16, at: usize, scope: &mut Scope<'_>) {
+        let rule = &scope.windows[usize::from(window)];
+        let track = &mut self.tracks[usize::from(window)];
+        self.deep -= u32::from(track.panes[at].deep);
+        let gone = track.discard(at, rule.assigner, scope.mutant);
+        *scope.panes = scope.panes.saturating_sub(gone);
+    }
+
+    /// Steps 1 to 3 and the bound on deep panes; true when anything happened.
+    #[inline]
+    pub(crate) fn after_reading(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+        let mut due = self.deep > scope.backfill_panes_max;
+        for (window, rule) in scope.windows.iter().enumerate() {
+            let times = self.times(rule);
+            due |= self.watermark(window, &times) >= self.tracks[window].due
+                || rule.early_every.is_some()
+                || rule.early_count.is_some();
+        }
+        due && self.after_reading_due(scope, sink)
+    }
+
+    fn after_reading_due(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+        let completed = self.complete_passed(scope, sink);
+        let early = self.emit_early(scope, sink);
+        let dropped = self.drop_passed(scope);
+        let bounded = self.bound_deep(scope, sink);
+        completed || early || dropped || bounded
+    }
+
+    /// Step 1.
+    fn complete_passed(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+        let mut list = std::mem::take(scope.order);
+        list.clear();
+        for (window, rule) in scope.windows.iter().enumerate() {
+            let times = self.times(rule);
+            let watermark = self.watermark(window, &times);
+            let track = &self.tracks[window];
+            if watermark >= track.due {
+                let inclusive = scope.mutant.is(Mutation::InclusiveWatermark);
+                let passed = |pane: &&Pane| pane.live && watermark >= pane.end && !(inclusive && watermark == pane.end);
+                list.extend(track.panes.iter().filter(passed).map(|pane| (pane.end, window as u16, pane.start)));
+            }
+        }
+        list.sort_unstable();
+        for &(_, window, start) in &list {
+            if let Ok(at) = self.tracks[usize::from(window)].find(start) {
+                self.complete(window, at, scope, sink);
+            }
+        }
+        let any = !list.is_empty();
+        *scope.order = list;
+        any
+    }
+
+    /// Step 2.
+    fn emit_early(&mut self, scope: &Scope<'_>, sink: &mut impl Sink) -> bool {
+        let clock = self.clocks.clock(scope.now, scope.mutant);
+        let mut any = false;
+        for (window, rule) in scope.windows.iter().enumerate() {
+            if rule.early_every.is_none() && rule.early_count.is_none() {
+                continue;
+            }
+            let track = &mut self.tracks[window];
+            for at in 0..track.panes.len() {
+                let pane = &mut track.panes[at];
+                let by_count = std::mem::take(&mut pane.count_reached);
+                if !pane.live {
+                    continue;
+                }
+                let by_clock = rule.early_every.filter(|_| clock >= pane.next_early());
+                if (by_count || by_clock.is_some()) && pane.changed() {
+                    track.emit(at, scope.place(window as u16), Kind::Early, sink);
+                    any = true;
+                }
+                if let Some(every) = by_clock {
+                    track.panes[at].move_early(every, clock);
+                }
+            }
+        }
+        any
+    }
+
+    /// Early emissions by clock move on while nothing has changed, as their timers would have done by now.
+    pub(crate) fn move_early_clocks(&mut self, scope: &Scope<'_>) {
+        if !self.clocks.started || scope.mutant.is(Mutation::EarlyClockStands) {
+            return;
+        }
+        let clock = self.clocks.clock(scope.now, scope.mutant);
+        for (track, rule) in self.tracks.iter_mut().zip(scope.windows) {
+            let Some(every) = rule.early_every else { continue };
+            for pane in track.panes.iter_mut().filter(|pane| pane.live && clock >= pane.next_early()) {
+                if !pane.changed() {
+                    pane.move_early(every, clock);
+                }
+            }
+        }
+    }
+
+    /// Step 3.
+    fn drop_passed(&mut self, scope: &mut Scope<'_>) -> bool {
+        let mut any = false;
+        for (window, rule) in scope.windows.iter().enumerate() {
+            let times = self.times(rule);
+            let watermark = self.watermark(window, &times);
+            if watermark < self.tracks[window].due {
+                continue;
+            }
+            let mut at = 0;
+            while at < self.tracks[window].panes.len() {
+                if self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
+                    self.discard(window as u16, at, scope);
+                    any = true;
+                } else {
+                    at += 1;
+                }
+            }
+            self.tracks[window].recompute_due(&times);
+        }
+        any
+    }
+
+    /// Emits and drops the deep panes beyond the bound, those left alone longest first.
+    fn bound_deep(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+        let mut any = false;
+        while self.deep > scope.backfill_panes_max && !scope.mutant.is(Mutation::BackfillUnbounded) {
+            let least = self
+                .tracks
+                .iter()
+                .enumerate()
+                .flat_map(|(window, track)| {
+                    track
+                        .panes
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, pane)| pane.deep)
+                        .map(move |(at, pane)| (pane.contributed_at, window, pane.start, at))
+                })
+                .min();
+            let Some((_, window, _, at)) = least else { break };
+            self.revise(window as u16, at, Kind::Late, scope, sink);
+            self.discard(window as u16, at, scope);
+            any = true;
+        }
+        any
+    }
+
+    /// Emits what changed in every pane of one definition, ascending start.
+    pub(crate) fn emit_rest(&mut self, place: Place<'_>, sink: &mut impl Sink) {
+        let track = &mut self.tracks[usize::from(place.window)];
+        for at in 0..track.panes.len() {
+            track.emit(at, place, Kind::AtEnd, sink);
+        }
+    }
+
+    /// An end record: everything comes out, nothing waits any more.
+    pub(crate) fn end(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) {
+        for window in 0..scope.windows.len() as u16 {
+            self.emit_rest(scope.place(window), sink);
+        }
+        for (window, rule) in scope.windows.iter().enumerate() {
+            let times = self.times(rule);
+            let watermark = self.watermark(window, &times);
+            let mut at = 0;
+            while at < self.tracks[window].panes.len() {
+                let pane = &mut self.tracks[window].panes[at];
+                let deep = std::mem::take(&mut pane.deep);
+                self.deep -= u32::from(deep);
+                pane.completed |= pane.live;
+                pane.live = false;
+                pane.settle();
+                if deep || self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
+                    self.discard(window as u16, at, scope);
+                } else {
+                    at += 1;
+                }
+            }
+            self.tracks[window].recompute_due(&times);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One pane: its place in time, where it is in its life, and one accumulator per metric.
+//!
+//! Sizes matter here: there are millions. The first metric is inline; further metrics and what only some panes
+//! need are in one box. Nothing here decides when something happens: [`crate::track`] and [`crate::effects`] do.
+//!
+//! Invariants: `live` excludes `waiting`; `deep` implies `waiting`; of equal metrics there is one series.
+
+use crate::accumulator::Acc;
+use crate::api::{Metric, Micros};
+
+/// One metric of a pane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) metric: u16,
+    /// Contributed to since its last emission.
+    pub(crate) changed: bool,
+    /// Last revision emitted.
+    pub(crate) revision: u32,
+    /// Unused in hopping panes: their values live in slices.
+    pub(crate) acc: Acc,
+}
+
+impl Series {
+    fn of(metric: Metric) -> Self {
+        Self { metric: metric.0, ..Self::default() }
+    }
+}
+
+/// What only some panes need.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rare {
+    /// Metrics after the first, in order of first appearance.
+    pub(crate) more: Vec<Series>,
+    /// Device clock at which the next early emission is due.
+    pub(crate) next_early: Micros,
+    /// Receipt time of the first contribution that waits.
+    pub(crate) first_waiting: Micros,
+}
+
+/// One window of one device.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pane {
+    pub(crate) start: Micros,
+    pub(crate) end: Micros,
+    /// Receipt time of the last contribution.
+    pub(crate) contributed_at: Micros,
+    pub(crate) readings: u64,
+    pub(crate) rare: Option<Box<Rare>>,
+    /// Never completed since it became live.
+    pub(crate) live: bool,
+    /// Completed before.
+    pub(crate) completed: bool,
+    /// Contributions since the last emission, behind the watermark.
+    pub(crate) waiting: bool,
+    /// Dropped with its emission.
+    pub(crate) deep: bool,
+    /// The reading being applied reached the early count.
+    pub(crate) count_reached: bool,
+    pub(crate) first: Series,
+}
+
+/// `next_early` of a pane without early emissions by clock.
+pub(crate) const NEVER: Micros = Micros::MAX;
+
+impl Pane {
+    /// An empty pane whose first metric this is.
+    pub(crate) fn open(start: Micros, end: Micros, metric: Metric) -> Self {
+        Self {
+            start,
+            end,
+            contributed_at: 0,
+            readings: 0,
+            rare: None,
+            live: false,
+            completed: false,
+            waiting: false,
+            deep: false,
+            count_reached: false,
+            first: Series::of(metric),
+        }
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare { more: Vec::new(), next_early: NEVER, first_waiting: 0 }))
+    }
+
+    /// In order of first appearance.
+    pub(crate) fn series(&self) -> impl Iterator<Item = &Series> {
+        std::iter::once(&self.first).chain(self.rare.as_deref().into_iter().flat_map(|rare| rare.more.iter()))
+    }
+
+    /// In order of first appearance.
+    pub(crate) fn series_all_mut(&mut self) -> impl Iterator<Item = &mut Series> {
+        std::iter::once(&mut self.first)
+            .chain(self.rare.as_deref_mut().into_iter().flat_map(|rare| rare.more.iter_mut()))
+    }
+
+    /// The series of `metric`, and whether it had to be made.
+    #[inline]
+    pub(crate) fn series_mut(&mut self, metric: Metric) -> (&mut Series, bool) {
+        if self.first.metric == metric.0 {
+            return (&mut self.first, false);
+        }
+        let more = &mut self.rare_mut().more;
+        match more.iter().position(|series| series.metric == metric.0) {
+            Some(at) => (&mut more[at], false),
+            None => {
+                more.reserve_exact(usize::from(more.len() == more.capacity()));
+                more.push(Series::of(metric));
+                let last = more.len() - 1;
+                (&mut more[last], true)
+            }
+        }
+    }
+
+    /// Whether it has a series of `metric`.
+    pub(crate) fn has(&self, metric: Metric) -> bool {
+        self.series().any(|series| series.metric == metric.0)
+    }
+
+    /// Accumulators, as `panes_max` counts them.
+    pub(crate) fn accumulators(&self) -> u32 {
+        1 + self.rare.as_deref().map_or(0, |rare| rare.more.len() as u32)
+    }
+
+    /// Whether an emission would emit anything.
+    #[inline]
+    pub(crate) fn changed(&self) -> bool {
+        self.first.changed || self.rare.as_deref().is_some_and(|rare| rare.more.iter().any(|series| series.changed))
+    }
+
+    /// Device clock of the next early emission; [`NEVER`] without one.
+    pub(crate) fn next_early(&self) -> Micros {
+        self.rare.as_deref().map_or(NEVER, |rare| rare.next_early)
+    }
+
+    /// Sets it.
+    pub(crate) fn set_next_early(&mut self, at: Micros) {
+        if at != self.next_early() {
+            self.rare_mut().next_early = at;
+        }
+    }
+
+    /// Moves it on to the first `start + k * every` beyond `clock`, and beyond itself.
+    pub(crate) fn move_early(&mut self, every: Micros, clock: Micros) {
+        let clock = i128::from(clock.max(self.next_early()));
+        let (start, every) = (i128::from(self.start), i128::from(every.max(1)));
+        let steps = (clock - start).div_euclid(every) + 1;
+        self.set_next_early(Micros::try_from(start + steps * every).unwrap_or(NEVER));
+    }
+
+    /// Receipt time of the first contribution that waits.
+    pub(crate) fn first_waiting(&self) -> Micros {
+        self.rare.as_deref().map_or(0, |rare| rare.first_waiting)
+    }
+
+    /// Waits since `first`, unless it waits already.
+    pub(crate) fn wait(&mut self, first: Micros) {
+        if !self.waiting {
+            self.waiting = true;
+            self.rare_mut().first_waiting = first;
+        }
+    }
+
+    /// Nothing waits any more.
+    pub(crate) fn settle(&mut self) {
+        self.waiting = false;
+        self.deep = false;
+    }
+
+    /// Bytes beyond its own size.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let rare = self.rare.as_deref().map_or(0, |rare| {
+            size_of::<Rare>() + rare.more.capacity() * size_of::<Series>()
+        });
+        rare + self.series().map(|series| series.acc.heap_bytes()).sum::<usize>()
+    }
+}

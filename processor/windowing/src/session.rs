@@ -1,0 +1,169 @@
+//! Sessions: windows that grow, join, and withdraw the rows of what they swallowed.
+//!
+//! Invariant: the sessions of a track do not overlap (they may touch), so their ends ascend with their starts.
+
+use std::ops::Range;
+
+use crate::api::{Metric, Micros, Observation, Sink};
+use crate::contribute::{Standing, Verdict, add_values, ask, open, touch};
+use crate::device::Device;
+use crate::effects::{Rearm, Scope};
+use crate::mutation::{Mutant, Mutation};
+use crate::pane::Pane;
+use crate::track::Track;
+
+impl Track {
+    /// The sessions that a reading's own window `[at, at + gap)` overlaps.
+    fn overlapped(&self, at: Micros, gap: Micros, mutant: Mutant) -> Range<usize> {
+        let end = at.saturating_add(gap);
+        let touching = mutant.is(Mutation::TouchingSessionsJoin);
+        // At the end of time windows are cut short to nothing: a session that starts there is the reading's own.
+        let behind = |pane: &Pane| pane.start < at && if touching { pane.end < at } else { pane.end <= at };
+        let reached = |pane: &Pane| pane.start <= at || pane.start < end || (touching && pane.start == end);
+        self.panes.partition_point(behind)..self.panes.partition_point(reached)
+    }
+
+    /// How many accumulators more there would be after a reading with these metrics.
+    pub(crate) fn joined_accumulators(
+        &self,
+        at: Micros,
+        gap: Micros,
+        metrics: impl Iterator<Item = Metric>,
+        mutant: Mutant,
+    ) -> i64 {
+        let parts = &self.panes[self.overlapped(at, gap, mutant)];
+        let before: i64 = parts.iter().map(|part| i64::from(part.accumulators())).sum();
+        let mut union: Vec<Metric> =
+            parts.iter().flat_map(|part| part.series().map(|series| Metric(series.metric))).chain(metrics).collect();
+        union.sort_unstable();
+        union.dedup();
+        union.len() as i64 - before
+    }
+}
+
+impl Device {
+    /// Adds a reading to the session it makes with all those it overlaps.
+    pub(crate) fn add_session(
+        &mut self,
+        window: u16,
+        gap: Micros,
+        reading: &Observation<'_>,
+        standing: &Standing,
+        scope: &mut Scope<'_>,
+        sink: &mut impl Sink,
+    ) -> Verdict {
+        let at = reading.event_time;
+        let own_end = at.saturating_add(gap);
+        let rule = &scope.windows[usize::from(window)];
+        let track = &mut self.tracks[usize::from(window)];
+        if let Some(verdict) = ask(track, at, scope.mutant) {
+            return verdict;
+        }
+        let parts = track.overlapped(at, gap, scope.mutant);
+        let index = parts.start;
+        match (track.panes[parts.clone()].first(), track.panes[parts.clone()].last()) {
+            (Some(first), Some(last)) => {
+                let (start, end) = (at.min(first.start), own_end.max(last.end));
+                let deep_before = track.panes[parts.clone()].iter().filter(|part| part.deep).count() as u32;
+                let all_deep = deep_before as usize == parts.len();
+                if parts.len() > 1 || first.start != start {
+                    let merged = self.join(window, parts, start, scope, sink);
+                    self.tracks[usize::from(window)].insert(index, merged);
+                }
+                let pane = &mut self.tracks[usize::from(window)].panes[index];
+                pane.end = end;
+                self.deep -= deep_before;
+                resume(pane, all_deep, standing, scope);
+                if deep_before > 0 && !pane.deep {
+                    scope.rearm = Rearm::Full;
+                }
+            }
+            _ => {
+                let Some(pane) = open(at, own_end, reading, rule, standing, scope) else { return Verdict::Early };
+                track.insert(index, pane);
+            }
+        }
+        let track = &mut self.tracks[usize::from(window)];
+        let pane = &mut track.panes[index];
+        self.deep += u32::from(pane.deep);
+        track.due = track.due.min(if pane.live { pane.end } else { Micros::MAX });
+        add_values(pane, reading, rule, scope);
+        touch(pane, rule, scope);
+        Verdict::Taken
+    }
+
+    /// Takes the parts out, withdraws the rows of those whose start is not the new one, and merges the rest of them
+    /// in ascending start. End and phase are the caller's.
+    fn join(
+        &mut self,
+        window: u16,
+        parts: Range<usize>,
+        start: Micros,
+        scope: &mut Scope<'_>,
+        sink: &mut impl Sink,
+    ) -> Pane {
+        let track = &mut self.tracks[usize::from(window)];
+        let mut parts: Vec<Pane> = track.panes.drain(parts).collect();
+        for part in parts.iter_mut().filter(|part| part.start != start) {
+            if !scope.mutant.is(Mutation::RetractionForgotten) {
+                track.retract(part, start, scope.place(window), sink);
+            }
+            // Its rows are withdrawn: the merged session owes all of it.
+            part.series_all_mut().for_each(|series| series.changed = true);
+        }
+        let before: u32 = parts.iter().map(Pane::accumulators).sum();
+        let mut parts = parts.into_iter();
+        // `parts` is never empty: the caller saw a first and a last.
+        let mut merged = parts.next().unwrap_or_else(|| Pane::open(start, start, Metric(0)));
+        if merged.start != start {
+            merged.start = start;
+            let every = scope.windows[usize::from(window)].early_every;
+            merged.set_next_early(every.map_or(Micros::MAX, |every| start.saturating_add(every)));
+        }
+        for part in parts {
+            absorb(&mut merged, &part);
+        }
+        if scope.mutant.is(Mutation::MergedRevisionReset) {
+            merged.series_all_mut().for_each(|series| series.revision = 0);
+        }
+        *scope.panes = (*scope.panes + merged.accumulators()).saturating_sub(before);
+        merged
+    }
+}
+
+/// Merges a part with a later start.
+fn absorb(merged: &mut Pane, part: &Pane) {
+    for series in part.series() {
+        let (mine, _) = merged.series_mut(Metric(series.metric));
+        mine.acc.merge(&series.acc);
+        mine.revision = mine.revision.max(series.revision);
+        mine.changed |= series.changed;
+    }
+    merged.readings += part.readings;
+    merged.contributed_at = merged.contributed_at.max(part.contributed_at);
+    merged.completed |= part.completed;
+    merged.live |= part.live;
+    if part.waiting {
+        let first = if merged.waiting { merged.first_waiting().min(part.first_waiting()) } else { part.first_waiting() };
+        merged.waiting = false;
+        merged.wait(first);
+    }
+}
+
+/// Where a session that just took a reading is in its life.
+fn resume(pane: &mut Pane, all_deep: bool, standing: &Standing, scope: &mut Scope<'_>) {
+    if pane.end > standing.watermark {
+        if !pane.live {
+            scope.rearm = scope.rearm.max(Rearm::Bounded);
+        }
+        pane.live = true;
+        pane.settle();
+        return;
+    }
+    if pane.live || !pane.waiting {
+        scope.rearm = scope.rearm.max(Rearm::Bounded);
+    }
+    pane.live = false;
+    pane.wait(scope.now);
+    pane.deep = all_deep && standing.is_deep(pane.end, scope.idle_retention);
+}

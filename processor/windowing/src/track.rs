@@ -1,0 +1,211 @@
+//! The panes of one device and one window definition: finding, emitting, dropping.
+//!
+//! Invariants: panes ascend strictly by start; `due` is at most every watermark at which a pane of the track
+//! completes or is dropped; what is emitted or dropped here is counted by whoever asked for it.
+
+use crate::api::{Assigner, Emission, Kind, Metric, Micros, ScoreStats, Sink, Slot, Stats, WindowRule};
+use crate::device::Times;
+use crate::mutation::{Mutant, Mutation};
+use crate::pane::Pane;
+use crate::seal::Seals;
+use crate::slices::Slices;
+
+/// One device's side of one window definition.
+#[derive(Clone, Debug)]
+pub(crate) struct Track {
+    /// Keeps the watermark from going back.
+    pub(crate) floor: Micros,
+    /// Windows that start earlier are not taken: the definition came later.
+    pub(crate) not_before: Micros,
+    /// Watermark at which to look at the panes again; not saved: derived.
+    pub(crate) due: Micros,
+    pub(crate) panes: Vec<Pane>,
+    pub(crate) seals: Seals,
+    /// Greatest start emitted, by metric.
+    pub(crate) newest: Vec<(Metric, Micros)>,
+    /// Hopping windows only.
+    pub(crate) slices: Option<Box<Slices>>,
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Self {
+            floor: Micros::MIN,
+            not_before: Micros::MIN,
+            due: Micros::MAX,
+            panes: Vec::new(),
+            seals: Seals::default(),
+            newest: Vec::new(),
+            slices: None,
+        }
+    }
+}
+
+/// Whose emission it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) window: u16,
+    pub(crate) name: &'a str,
+    pub(crate) mutant: Mutant,
+}
+
+impl Track {
+    /// Where the pane with that start is, or would be. The last one is what readings ask for.
+    #[inline]
+    pub(crate) fn find(&self, start: Micros) -> Result<usize, usize> {
+        match self.panes.last() {
+            Some(last) if last.start == start => Ok(self.panes.len() - 1),
+            Some(last) if last.start < start => Err(self.panes.len()),
+            None => Err(0),
+            Some(_) => self.panes.binary_search_by_key(&start, |pane| pane.start),
+        }
+    }
+
+    /// Puts a new pane where [`Track::find`] said.
+    pub(crate) fn insert(&mut self, index: usize, pane: Pane) {
+        if self.panes.len() == self.panes.capacity() {
+            // Doubling would waste half of most devices' panes.
+            self.panes.reserve_exact(1 + self.panes.len() / 4);
+        }
+        self.panes.insert(index, pane);
+    }
+
+    /// Emits every changed metric of a pane.
+    pub(crate) fn emit(&mut self, index: usize, place: Place<'_>, kind: Kind, sink: &mut impl Sink) {
+        let Self { panes, newest, slices, .. } = self;
+        let pane = &mut panes[index];
+        let (start, end, contributed_at) = (pane.start, pane.end, pane.contributed_at);
+        for series in pane.series_all_mut().filter(|series| series.changed) {
+            series.changed = false;
+            series.revision = series.revision.saturating_add(1);
+            let metric = Metric(series.metric);
+            let row = Row { place, metric, start, end, revision: series.revision, kind, contributed_at };
+            let newest = note_newest(newest, metric, start) || place.mutant.is(Mutation::NewestAlways);
+            match slices {
+                Some(slices) => {
+                    let acc = slices.over(metric, start, end, place.mutant);
+                    row.emit(newest, acc.stats(), acc.scores(), sink);
+                }
+                None => row.emit(newest, series.acc.stats(), series.acc.scores(), sink),
+            }
+        }
+    }
+
+    /// Withdraws what was emitted of a pane that was swallowed by the session that starts at `into`.
+    pub(crate) fn retract(&mut self, pane: &mut Pane, into: Micros, place: Place<'_>, sink: &mut impl Sink) {
+        let (start, end, contributed_at) = (pane.start, pane.end, pane.contributed_at);
+        for series in pane.series_all_mut().filter(|series| series.revision > 0) {
+            series.revision = series.revision.saturating_add(1);
+            let metric = Metric(series.metric);
+            let kind = Kind::Retracted { into };
+            let row = Row { place, metric, start, end, revision: series.revision, kind, contributed_at };
+            let mut newest = false;
+            for (_, greatest) in self.newest.iter_mut().filter(|(known, _)| *known == metric) {
+                if *greatest == start {
+                    newest = true;
+                    *greatest = into;
+                }
+            }
+            newest |= place.mutant.is(Mutation::NewestAlways);
+            row.emit(newest, series.acc.stats(), series.acc.scores(), sink);
+        }
+    }
+
+    /// Forgets a pane and seals its interval; returns how many accumulators went with it.
+    pub(crate) fn discard(&mut self, index: usize, assigner: Assigner, mutant: Mutant) -> u32 {
+        let pane = self.panes.remove(index);
+        let end = match assigner {
+            Assigner::Tumbling { .. } | Assigner::Session { .. } => pane.end,
+            Assigner::Hopping { advance, .. } => pane.start.saturating_add(advance.max(1)),
+        };
+        if !mutant.is(Mutation::SealForgotten) {
+            self.seals.add(pane.start, end);
+        }
+        let mut gone = pane.accumulators();
+        if let Some(slices) = &mut self.slices {
+            let panes = &self.panes;
+            gone += slices.release(pane.start, pane.end, |at| {
+                // Ends ascend with starts: the last pane that starts at or before the slice reaches farthest.
+                let after = panes.partition_point(|pane| pane.start <= at);
+                after > 0 && at < panes[after - 1].end
+            });
+        }
+        gone
+    }
+
+    /// Whether the watermark drops that pane.
+    pub(crate) fn is_over(&self, index: usize, watermark: Micros, times: &Times, mutant: Mutant) -> bool {
+        let pane = &self.panes[index];
+        let waits = pane.waiting && !mutant.is(Mutation::DropWhileWaiting);
+        !pane.live && !waits && watermark >= pane.end.saturating_add(times.lateness)
+    }
+
+    /// Looks at every pane for the least watermark that matters.
+    pub(crate) fn recompute_due(&mut self, times: &Times) {
+        self.due = self
+            .panes
+            .iter()
+            .filter(|pane| !pane.waiting)
+            .map(|pane| if pane.live { pane.end } else { pane.end.saturating_add(times.lateness) })
+            .min()
+            .unwrap_or(Micros::MAX);
+    }
+
+    /// Accumulators, as `panes_max` counts them.
+    pub(crate) fn accumulators(&self) -> u32 {
+        let panes: u32 = self.panes.iter().map(Pane::accumulators).sum();
+        panes + self.slices.as_deref().map_or(0, Slices::accumulators)
+    }
+}
+
+/// Whether a definition takes a metric.
+#[inline]
+pub(crate) fn takes(rule: &WindowRule, metric: Metric) -> bool {
+    rule.metrics.as_ref().is_none_or(|metrics| metrics.contains(&metric))
+}
+
+/// Remembers an emission's start; false when a later window of the series was emitted.
+fn note_newest(newest: &mut Vec<(Metric, Micros)>, metric: Metric, start: Micros) -> bool {
+    match newest.iter_mut().find(|(known, _)| *known == metric) {
+        Some((_, greatest)) => {
+            let is_newest = start >= *greatest;
+            *greatest = start.max(*greatest);
+            is_newest
+        }
+        None => {
+            newest.reserve_exact(usize::from(newest.len() == newest.capacity()));
+            newest.push((metric, start));
+            true
+        }
+    }
+}
+
+struct Row<'a> {
+    place: Place<'a>,
+    metric: Metric,
+    start: Micros,
+    end: Micros,
+    revision: u32,
+    kind: Kind,
+    contributed_at: Micros,
+}
+
+impl Row<'_> {
+    fn emit(self, newest: bool, stats: Stats, scores: &[ScoreStats], sink: &mut impl Sink) {
+        sink.emit(Emission {
+            slot: self.place.slot,
+            metric: self.metric,
+            window: self.place.window,
+            window_name: self.place.name,
+            start: self.start,
+            end: self.end,
+            revision: self.revision,
+            kind: self.kind,
+            newest,
+            stats,
+            scores,
+            contributed_at: self.contributed_at,
+        });
+    }
+}
