@@ -16,10 +16,19 @@ struct Shared {
 
 /// There is no room now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{used} of {bytes_max} bytes for requests are in use")]
+#[error("{used} of {bytes_max} bytes for requests are in use, and {wanted} are needed")]
 pub(crate) struct NoRoom {
     used: usize,
     bytes_max: usize,
+    /// By the whole request.
+    wanted: usize,
+}
+
+impl NoRoom {
+    /// Whether there would be room if this were the only request.
+    pub(crate) const fn ever(&self) -> bool {
+        self.wanted <= self.bytes_max
+    }
 }
 
 impl Budget {
@@ -57,7 +66,9 @@ impl Reservation {
                 self.bytes += by;
                 Ok(())
             }
-            Err(now) => Err(NoRoom { used: now, bytes_max: *bytes_max }),
+            Err(now) => {
+                Err(NoRoom { used: now, bytes_max: *bytes_max, wanted: self.bytes.saturating_add(by) })
+            }
         }
     }
 
@@ -66,11 +77,6 @@ impl Reservation {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;
         self.budget.0.used.fetch_sub(surplus, Ordering::AcqRel);
-    }
-
-    /// Reserves what is missing to `bytes` in all.
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        self.grow(bytes.saturating_sub(self.bytes))
     }
 }
 
@@ -89,12 +95,12 @@ mod tests {
         let budget = Budget::new(10);
         let mut first = budget.reserve(4).unwrap();
         let second = budget.reserve(5).unwrap();
-        assert_eq!(budget.reserve(2).unwrap_err(), NoRoom { used: 9, bytes_max: 10 });
-        assert!(first.grow(2).is_err() && first.grow(usize::MAX).is_err());
+        assert_eq!(budget.reserve(2).unwrap_err(), NoRoom { used: 9, bytes_max: 10, wanted: 2 });
+        assert!(first.grow(2).is_err_and(|full| full.ever()));
+        assert!(first.grow(7).is_err_and(|full| !full.ever()) && first.grow(usize::MAX).is_err());
         assert_eq!(budget.used(), 9);
         drop(second);
-        first.grow_to(10).unwrap();
-        first.grow_to(3).unwrap();
+        first.grow(6).unwrap();
         assert_eq!(budget.used(), 10);
         first.shrink_to(7);
         first.shrink_to(8);

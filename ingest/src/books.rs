@@ -17,7 +17,7 @@ pub struct IngestBooks {
     pub accepted: u64,
     /// Durable as dead letters.
     pub rejected: u64,
-    /// Given back with their whole request (429, 503): not acknowledged, to be sent again.
+    /// Given back with their whole request (413, 429, 503): not acknowledged, to be sent again.
     pub returned: u64,
     /// Being worked on now.
     pub in_flight: u64,

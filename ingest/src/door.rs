@@ -1,6 +1,6 @@
 //! From a body to durable records: what a request is turned away for, and what it is told afterwards.
 
-use crate::admission::{Budget, Reservation};
+use crate::admission::{Budget, NoRoom, Reservation};
 use crate::batch::{Batch, Recorder, Rejection};
 use crate::books::{Ledger, Ticket};
 use crate::config::{IngestConfig, in_memory};
@@ -136,7 +136,7 @@ impl Door {
             let detail = format!("{} of {} bytes wait to be written", queued.bytes, queued.bytes_max);
             return Err(Refused::Busy { cause: "queue", detail });
         }
-        let room = self.budget.reserve(in_memory(bytes)).map_err(|full| busy_bodies(&full))?;
+        let room = self.budget.reserve(in_memory(bytes)).map_err(|full| no_room(&full))?;
         self.show_budget();
         Ok(room)
     }
@@ -169,7 +169,7 @@ impl Door {
                     return Err(Refused::TooLarge(detail));
                 }
             },
-            Err(EncodingError::NoRoom(full)) => return Err(busy_bodies(&full)),
+            Err(EncodingError::NoRoom(full)) => return Err(no_room(&full)),
             Err(EncodingError::Malformed(why)) => {
                 let detail = format!("the body is not what Content-Encoding says: {why}");
                 let reject = Reject::new(RejectReason::ForeignBytes, detail);
@@ -177,9 +177,9 @@ impl Door {
             }
             Err(error) => return Err(Refused::TooLarge(error.to_string())),
         };
-        if let Err(full) = room.grow_to(batch.bytes()) {
+        if let Err(full) = room.grow(batch.bytes()) {
             ticket.returned(received);
-            return Err(busy_bodies(&full));
+            return Err(no_room(&full));
         }
         self.show_budget();
         metrics::histogram!(names::INGEST_BATCH_RECORDS).record(received as f64);
@@ -311,6 +311,10 @@ impl Waiting {
     }
 }
 
-fn busy_bodies(full: &crate::admission::NoRoom) -> Refused {
-    Refused::Busy { cause: "bodies", detail: full.to_string() }
+fn no_room(full: &NoRoom) -> Refused {
+    if full.ever() {
+        Refused::Busy { cause: "bodies", detail: full.to_string() }
+    } else {
+        Refused::TooLarge(format!("{full}; send smaller requests"))
+    }
 }

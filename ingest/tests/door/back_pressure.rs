@@ -11,14 +11,17 @@ fn batch() -> String {
 }
 
 /// Nothing was taken, the sender shall come again, the books know.
-fn check_turned_away(door: &Door, answer: &Answer, status: u16, returned: u64) {
+fn check_turned_away(door: &Door, answer: &Answer, status: u16, returned: u64, in_flight: u64) {
     assert_eq!(answer.status, status, "{:?}", answer.body);
     assert!(answer.retry_after_s.is_some_and(|seconds| (1..=12).contains(&seconds)), "{answer:?}");
     assert!(answer.body["detail"].as_str().unwrap().contains("send it again"), "{answer:?}");
     assert!(answer.body.get("accepted").is_none());
     assert!(door.journal.written().is_empty());
     let books = door.ingest.books();
-    assert_eq!((books.returned, books.accepted, books.rejected, books.in_flight), (returned, 0, 0, 0));
+    assert_eq!(
+        (books.returned, books.accepted, books.rejected, books.in_flight),
+        (returned, 0, 0, in_flight)
+    );
     door.check_books();
 }
 
@@ -27,7 +30,7 @@ async fn a_full_queue_is_429() {
     let door = open(small()).await;
     door.journal.set(Mode::Full);
     let answer = door.post(batch()).await;
-    check_turned_away(&door, &answer, 429, 3);
+    check_turned_away(&door, &answer, 429, 3, 0);
     assert_eq!(answer.kind(), "busy");
     door.journal.set(Mode::Accept);
     assert_eq!(door.post(batch()).await.status, 200);
@@ -38,6 +41,7 @@ async fn a_full_queue_is_429() {
 async fn a_queue_that_has_no_room_for_the_body_is_429_before_it_is_read() {
     let door = open(small()).await;
     door.journal.set(Mode::Hold);
+    door.journal.set_queue_bytes_max(1_000);
     let first = tokio::spawn(door.client.post(&door.url).body(SEED).send());
     door.journal.held(1).await;
     let answer = door.post(format!("{SEED}\n").repeat(40)).await;
@@ -83,12 +87,35 @@ fn endless() -> reqwest::Body {
 }
 
 #[tokio::test]
-async fn a_batch_that_becomes_much_larger_than_its_body_is_429_when_there_is_no_room() {
-    // Every byte pair is a letter of several hundred bytes.
-    let config = IngestConfig { body_max: 2_000, bodies_in_flight_max: 20_000, ..small() };
+async fn records_that_take_much_more_memory_than_their_body_need_room_too() {
+    // Every two bytes become a letter of several hundred.
+    let body = "1\n".repeat(100);
+    let config = IngestConfig { body_max: 2_000, bodies_in_flight_max: 500_000, ..small() };
     let door = open(config).await;
-    let answer = door.post("1\n".repeat(100)).await;
-    check_turned_away(&door, &answer, 429, 100);
+    door.journal.set(Mode::Hold);
+    let mut waiting = Vec::new();
+    let answer = loop {
+        let mut request = Box::pin(door.post(body.clone()));
+        tokio::select! {
+            () = door.journal.held(waiting.len() + 1) => waiting.push(request),
+            answer = &mut request => break answer,
+        }
+    };
+    assert!((1..50).contains(&waiting.len()), "{} fit", waiting.len());
+    check_turned_away(&door, &answer, 429, 100, 100 * waiting.len() as u64);
+    door.journal.release();
+    for request in waiting {
+        assert_eq!(request.await.status, 400);
+    }
+    door.check_books();
+
+    // Alone it would not fit either: coming again is of no use.
+    let door = open(IngestConfig { body_max: 2_000, bodies_in_flight_max: 20_000, ..small() }).await;
+    let answer = door.post(body).await;
+    assert_eq!((answer.status, answer.kind(), answer.retry_after_s), (413, "too-large", None));
+    assert!(answer.body["detail"].as_str().unwrap().contains("send smaller requests"), "{answer:?}");
+    assert_eq!(door.ingest.books().returned, 100);
+    door.check_books();
 }
 
 #[tokio::test]
@@ -99,13 +126,13 @@ async fn a_journal_that_cannot_write_is_503_until_it_can() {
         let before = door.ingest.books().returned;
         door.journal.set(Mode::Fail(error));
         let answer = door.post(batch()).await;
-        check_turned_away(&door, &answer, 503, before + 3);
+        check_turned_away(&door, &answer, 503, before + 3, 0);
         assert_eq!(answer.kind(), "journal-unavailable");
         assert!(door.readiness.missing_parts().contains_key("ingest: journal"));
     }
     door.journal.set(Mode::Drop);
     let answer = door.post(batch()).await;
-    check_turned_away(&door, &answer, 503, 9);
+    check_turned_away(&door, &answer, 503, 9, 0);
     door.journal.set(Mode::Fail(JournalError::Retry("disk full".to_owned())));
     let device = door.ask(reqwest::Method::DELETE, "/v1/devices/a", "").await;
     assert_eq!((device.status, device.retry_after_s.is_some()), (503, true));
@@ -120,7 +147,7 @@ async fn a_journal_that_will_not_write_again_ends_the_service_after_its_senders_
     let door = open(small()).await;
     door.journal.set(Mode::Fail(JournalError::Fatal("file is corrupt".to_owned())));
     let answer = door.post(batch()).await;
-    check_turned_away(&door, &answer, 503, 3);
+    check_turned_away(&door, &answer, 503, 3, 0);
     let failure = door.supervisor.join(PATIENCE).await.unwrap_err();
     assert!(failure.to_string().contains("will not write again"), "{failure}");
 }

@@ -46,6 +46,7 @@ pub(crate) enum Mode {
 #[derive(Default)]
 struct State {
     mode: Mode,
+    queue_bytes_max: Option<usize>,
     written: Vec<NewRecord>,
     held: VecDeque<(Vec<NewRecord>, Appended)>,
 }
@@ -64,6 +65,10 @@ impl FakeJournal {
 
     pub(crate) fn set(&self, mode: Mode) {
         self.state.lock().unwrap().mode = mode;
+    }
+
+    pub(crate) fn set_queue_bytes_max(&self, bytes_max: usize) {
+        self.state.lock().unwrap().queue_bytes_max = Some(bytes_max);
     }
 
     pub(crate) fn written(&self) -> Vec<NewRecord> {
@@ -127,7 +132,7 @@ impl Appender for FakeJournal {
         let records = state.held.iter().flat_map(|(records, _)| records);
         let (count, bytes) =
             records.fold((0, 0), |(count, bytes), record| (count + 1, bytes + record.value.len()));
-        Queued { records: count, bytes, bytes_max: 1_000 }
+        Queued { records: count, bytes, bytes_max: state.queue_bytes_max.unwrap_or(1 << 30) }
     }
 }
 
