@@ -390,6 +390,15 @@ pub(crate) struct LoadgenArgs {
     /// Seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// With the demo's faults: fast, slow and broken clocks, offline spells, copies, disorder, anomalies.
+    #[arg(long)]
+    pub(crate) faults: bool,
+    /// Tumbling windows the truth is kept for, as the pipeline's configuration names them.
+    #[arg(long = "window", value_name = "NAME=SIZE", default_values_t = [String::from("1m=1m")])]
+    pub(crate) windows: Vec<String>,
+    /// Write an end record for every device when all is sent, so that open windows are emitted.
+    #[arg(long)]
+    pub(crate) close: bool,
     /// Write the truth into this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) truth: Option<PathBuf>,
@@ -410,7 +419,7 @@ pub(crate) enum SchemaAction {
         #[arg(long)]
         json: bool,
     },
-    /// Whether a changed schema is compatible with every committed version of a subject; exit code 3 if not.
+    /// Whether a changed schema can take the place of the one this build writes, both ways; exit code 3 if not.
     Check {
         /// File with the changed schema.
         file: PathBuf,

@@ -1,0 +1,52 @@
+//! `dead-letters`: what could not be used, and sending it round again.
+
+use super::ask::{print_object, say};
+use crate::cli::DeadLettersAction;
+use crate::exit::{Outcome, Usage};
+use crate::table;
+use anyhow::Result;
+use serde_json::json;
+
+const COLUMNS: [(&str, &str); 6] = [
+    ("id", "/id"),
+    ("received", "/received_at"),
+    ("stage", "/stage"),
+    ("reason", "/reason"),
+    ("device", "/device_id"),
+    ("detail", "/detail"),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// When the instance does not answer or refuses.
+pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
+    match action {
+        DeadLettersAction::List { reason, limit, target } => {
+            let filter = reason.map_or_else(String::new, |reason| format!("&reason={reason}"));
+            let answer = target.client()?.get(&format!("/v1/dead-letters?limit={limit}{filter}")).await?;
+            say(&target, &answer, |answer| {
+                let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
+                for line in table::lines(items, &COLUMNS) {
+                    println!("{line}");
+                }
+            });
+            Ok(Outcome::Done)
+        }
+        DeadLettersAction::Show { id, target } => {
+            let answer = target.client()?.get(&format!("/v1/dead-letters/{id}")).await?;
+            say(&target, &answer, print_object);
+            Ok(Outcome::Done)
+        }
+        DeadLettersAction::Redrive { ids, reason, target } => {
+            if ids.is_empty() && reason.is_none() {
+                return Err(Usage("name letters, or give --reason".to_owned()).into());
+            }
+            let body = json!({ "ids": ids, "reason": reason });
+            let answer = target.client()?.post("/v1/dead-letters/redrive", &body).await?;
+            say(&target, &answer, print_object);
+            let refused = answer["refused"].as_array().is_some_and(|refused| !refused.is_empty());
+            Ok(if refused { Outcome::Negative } else { Outcome::Done })
+        }
+    }
+}

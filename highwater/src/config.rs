@@ -1,0 +1,207 @@
+//! The whole configuration: every section read, resolved once, all mistakes reported together.
+//!
+//! Lives here: which sections there are, where the embedded home lies. Does not live here: what a section means
+//! (each component resolves its own).
+
+pub(crate) mod home;
+
+use crate::cli::ConfigArgs;
+use crate::exit::Usage;
+use anyhow::{Context, Result};
+use chassis::auth::{Keys, RawAuth};
+use chassis::config::{Layers, Printed, Problems};
+use chassis::telemetry::{LogConfig, RawLog};
+use dashboard::{DashboardConfig, RawDashboard};
+use home::{JournalConfig, RawJournal, RawStore, StoreConfig};
+use ingest::{IngestConfig, RawIngest};
+use processor::config::{ProcessorConfig, RawPipelineConfig, RawProcessorConfig};
+use schemas::pipeline::Pipeline;
+use serde::{Deserialize, Serialize};
+use sink::{RawSink, SinkConfig};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use toml::Value;
+
+/// Sections of the file.
+const SECTIONS: [&str; 16] = [
+    "journal", "store", "ingest", "process", "sink", "dashboard", "admin", "auth", "log", "window", "filter", "model",
+    "time", "metrics", "limits", "input",
+];
+/// Those that change results.
+const PIPELINE: [&str; 7] = ["window", "filter", "model", "time", "metrics", "limits", "input"];
+
+/// What runs without a file.
+const DEFAULT_FILE: (&str, &str) = ("(built in)", include_str!("default.toml"));
+/// What the demo runs without a file.
+const DEMO_FILE: (&str, &str) = ("(built in, demo)", include_str!("demo.toml"));
+
+/// `[admin]` as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawAdmin {
+    listen: Option<String>,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AdminConfig {
+    /// Address.
+    pub(crate) listen: SocketAddr,
+}
+
+/// Everything, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Journal.
+    pub(crate) journal: JournalConfig,
+    /// Store.
+    pub(crate) store: StoreConfig,
+    /// Door.
+    pub(crate) ingest: IngestConfig,
+    /// Processor, as it runs.
+    pub(crate) process: ProcessorConfig,
+    /// Sink.
+    pub(crate) sink: SinkConfig,
+    /// Query API and page.
+    pub(crate) dashboard: DashboardConfig,
+    /// Admin address.
+    pub(crate) admin: AdminConfig,
+    /// Keys.
+    pub(crate) keys: Keys,
+    /// Log.
+    pub(crate) log: LogConfig,
+    /// What is computed.
+    pub(crate) pipeline: Pipeline,
+    /// Where everything came from.
+    layers: Layers,
+}
+
+/// Which file stands in when none is given, and where things are by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// `run` and the single services.
+    Run,
+    /// `demo`.
+    Demo,
+    /// `import` without a running instance: no fixed ports.
+    Import,
+}
+
+impl Settings {
+    /// Reads file, environment and flags.
+    ///
+    /// # Errors
+    /// [`Usage`] listing every mistake.
+    pub(crate) fn load(args: &ConfigArgs, base: Base) -> Result<Self> {
+        let file = match &args.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("reading the configuration file {}", path.display()))
+                    .map_err(|error| Usage(format!("{error:#}")))?;
+                Some((path.display().to_string(), text))
+            }
+            None => None,
+        };
+        let built_in = if base == Base::Demo { DEMO_FILE } else { DEFAULT_FILE };
+        let file = file.as_ref().map_or(built_in, |(name, text)| (name.as_str(), text.as_str()));
+        let sets = flags(args, base);
+        Self::resolve(file, std::env::vars(), &sets).map_err(|text| Usage(text).into())
+    }
+
+    fn resolve(
+        file: (&str, &str),
+        env: impl IntoIterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Self, String> {
+        let mut problems = Problems::default();
+        let layers = Layers::load(Some(file), env, sets, &mut problems);
+        layers.check_sections(&SECTIONS, &mut problems);
+        let keys = layers.section::<RawAuth>("auth", &mut problems).resolve("auth", &mut problems);
+        let admin: RawAdmin = layers.section("admin", &mut problems);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 9600));
+        let admin = AdminConfig { listen: problems.address("admin.listen", admin.listen.as_deref(), loopback) };
+        let settings = Self {
+            journal: layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems),
+            store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
+            ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
+            process: layers.section::<RawProcessorConfig>("process", &mut problems).resolve("process", &mut problems),
+            sink: layers.section::<RawSink>("sink", &mut problems).resolve("sink", &mut problems),
+            dashboard: layers
+                .section::<RawDashboard>("dashboard", &mut problems)
+                .resolve("dashboard", &mut problems),
+            admin,
+            log: layers.section::<RawLog>("log", &mut problems).resolve("log", &mut problems),
+            pipeline: pipeline(&layers, &mut problems),
+            keys,
+            layers,
+        };
+        settings.keys.check_address("admin.listen", settings.admin.listen, &mut problems);
+        settings.keys.check_address("ingest.listen", settings.ingest.listen, &mut problems);
+        settings.keys.check_address("dashboard.listen", settings.dashboard.listen, &mut problems);
+        problems.finish().map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
+    /// The resolved values as TOML with the source of each, secrets masked, and an estimate of the state's size.
+    ///
+    /// # Errors
+    /// When a value cannot be written as TOML.
+    pub(crate) fn print(&self) -> Result<String> {
+        let mut page = Printed::new(&self.layers);
+        page.section("journal", &self.journal)?;
+        page.section("store", &self.store)?;
+        page.section("ingest", &self.ingest)?;
+        page.section("process", &self.process)?;
+        page.section("sink", &self.sink)?;
+        page.section("dashboard", &self.dashboard)?;
+        page.section("admin", &self.admin)?;
+        page.section("auth", &self.keys)?;
+        page.section("log", &self.log)?;
+        page.section("pipeline", &self.pipeline)?;
+        Ok(page.into_text())
+    }
+}
+
+/// The sections that make the pipeline, read as one.
+fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
+    let raw = RawPipelineConfig {
+        window: layers.table().contains_key("window").then(|| layers.section("window", problems)),
+        filter: layers.section("filter", problems),
+        model: layers.section("model", problems),
+        time: layers.section("time", problems),
+        metrics: layers.section("metrics", problems),
+        limits: layers.section("limits", problems),
+        input: layers.section("input", problems),
+    };
+    raw.resolve(&|name| scoring::shipped::find(name).map(|component| component.digest.to_owned()), problems)
+}
+
+/// Flags that are short for settings come before `--set`, which wins.
+fn flags(args: &ConfigArgs, base: Base) -> Vec<String> {
+    let mut sets = Vec::new();
+    if let Some(directory) = &args.data {
+        let quoted = |file: &str| Value::String(format!("sqlite:{}", directory.join(file).display())).to_string();
+        sets.push(format!("journal.url={}", quoted("journal.db")));
+        sets.push(format!("store.url={}", quoted("store.db")));
+    }
+    if args.insecure {
+        sets.push("auth.insecure=true".to_owned());
+    }
+    if base == Base::Import {
+        for service in ["ingest", "dashboard", "admin"] {
+            sets.push(format!("{service}.listen=127.0.0.1:0"));
+        }
+    }
+    sets.extend(args.set.iter().cloned());
+    sets
+}
+
+/// The directory of a `sqlite:` address's file.
+pub(crate) fn directory_of(path: &std::path::Path) -> PathBuf {
+    path.parent().map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf)
+}
+
+/// Whether a section changes results.
+pub(crate) fn changes_results(section: &str) -> bool {
+    PIPELINE.contains(&section)
+}
