@@ -92,6 +92,12 @@ struct Kept {
     plugins: BTreeMap<[u8; 32], Plugin>,
 }
 
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader").field("cache", &self.inner.cache).finish_non_exhaustive()
+    }
+}
+
 /// What is public about a loaded model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
@@ -151,6 +157,12 @@ impl ModelSet {
 
     pub(crate) fn loaded(&self) -> &[Loaded] {
         &self.models
+    }
+}
+
+impl std::fmt::Debug for ModelSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.models()).finish()
     }
 }
 
