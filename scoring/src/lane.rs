@@ -125,7 +125,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`Full`], and nothing has changed.
-    pub fn push<'n>(&mut self, reading: Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
+    pub fn push<'n>(&mut self, reading: &Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
@@ -135,11 +135,11 @@ impl Lane {
             let value = input.value.filter(|value| value.is_finite()).unwrap_or(f64::NAN);
             for route in self.routes[input.metric as usize].iter().flatten() {
                 let info = &self.set.loaded()[route.model];
-                self.models[route.model].take(info, &reading, *route, cell, value);
+                self.models[route.model].take(info, reading, *route, cell, value);
             }
         }
         for (model, loaded) in self.models.iter_mut().zip(self.set.loaded()) {
-            model.end_reading(loaded, &reading);
+            model.end_reading(loaded, reading);
         }
         let row = Row(u32::try_from(self.pending()).unwrap_or(u32::MAX));
         self.starts.push(first_cell + u32::try_from(reading.values.len()).unwrap_or(u32::MAX));
