@@ -37,7 +37,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Limits of a listener. `unlimited` is not a value.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,7 @@ impl Server {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(_) = tasks.join_next() => {}
+                Some(ended) = tasks.join_next() => self.ended(ended),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(&mut tasks, stream, peer),
                     Err(error) => self.accept_failed(&error).await,
@@ -133,8 +133,11 @@ impl Server {
             }
         }
         drop(listener);
-        let drained =
-            tokio::time::timeout(self.limits.drain_max, async { while tasks.join_next().await.is_some() {} });
+        let drained = tokio::time::timeout(self.limits.drain_max, async {
+            while let Some(ended) = tasks.join_next().await {
+                self.ended(ended);
+            }
+        });
         if drained.await.is_err() {
             metrics::counter!(names::HTTP_CONNECTIONS_CLOSED_TOTAL, "listener" => self.name, "reason" => "aborted")
                 .increment(tasks.len() as u64);
@@ -237,6 +240,14 @@ impl Server {
         metrics::histogram!(names::HTTP_REQUEST_SECONDS, "listener" => self.name)
             .record(began.elapsed().as_secs_f64());
         Ok(response.map(|body| Body::new(Guarded::new(body, busy))))
+    }
+
+    /// A request that makes us panic is a bug, and loses its own connection only: were it to end the service, whoever
+    /// knows it could keep the service down.
+    fn ended(&self, ended: Result<(), JoinError>) {
+        if ended.is_err_and(|error| error.is_panic()) {
+            self.count_closed("panicked");
+        }
     }
 
     fn count_closed(&self, reason: &'static str) {

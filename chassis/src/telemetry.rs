@@ -90,7 +90,15 @@ pub fn init(service: &'static str, version: &'static str, config: &LogConfig) ->
             .boxed()
     };
     let layer = layer.with_filter(config.targets.clone());
-    tracing_subscriber::registry().with(layer).try_init().map_err(|_| AlreadySet)
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| AlreadySet)?;
+    // A panic is one line of the log like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        tracing::error!(location, thread, "panicked: {message}");
+    }));
+    Ok(())
 }
 
 /// Lets a repeating line through once in a while.

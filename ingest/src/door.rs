@@ -48,9 +48,12 @@ pub(crate) enum Refused {
     Unavailable(String),
 }
 
+/// How many records became durable, once that is known.
+type Durable = oneshot::Receiver<Result<usize, JournalError>>;
+
 /// A request whose records wait for their durability.
 pub(crate) struct Waiting {
-    done: oneshot::Receiver<Result<usize, JournalError>>,
+    done: Durable,
     rejections: Vec<Rejection>,
     readings: usize,
 }
@@ -188,73 +191,59 @@ impl Door {
 
     fn append(&self, batch: Batch, received: usize, ticket: Ticket) -> Result<Waiting, Refused> {
         let Batch { records, readings, rejections } = batch;
-        let (tell, done) = oneshot::channel();
-        let waiting = Waiting { done, rejections, readings };
         if records.is_empty() {
             ticket.written(0, 0);
+            let (tell, done) = oneshot::channel();
+            // The receiver is still here.
             let _ = tell.send(Ok(0));
-            return Ok(waiting);
+            return Ok(Waiting { done, rejections, readings });
         }
-        let reasons: Vec<&'static str> = waiting.rejections.iter().map(|line| line.reason).collect();
-        let outage = Arc::clone(&self.outage);
-        let clock = self.clock.clone();
-        let began = clock.steady();
+        let reasons: Vec<&'static str> = rejections.iter().map(|line| line.reason).collect();
         let mut guard = Returning { ticket: Some(ticket), received };
-        // The phase in which intake stops does not end before the journal has answered, whoever is still listening.
-        let hold = self.shutdown.hold(Phase::StopIntake, "ingest append");
-        let outcome = self.appender.append(
-            records,
-            Box::new(move |appended| {
-                metrics::histogram!(names::INGEST_APPEND_SECONDS)
-                    .record((clock.steady() - began) as f64 / 1e6);
-                let told = appended.map(|offsets| offsets.len());
-                match (&told, guard.ticket.take()) {
-                    (Ok(durable), Some(ticket)) => {
-                        outage.over();
-                        // ORDER: readings stand before dead letters.
-                        ticket.written((*durable).min(readings), durable.saturating_sub(readings));
-                        for reason in &reasons {
-                            metrics::counter!(names::REJECTED_TOTAL, "stage" => "ingest", "reason" => *reason)
-                                .increment(1);
-                        }
-                    }
-                    (Err(error), Some(ticket)) => {
-                        outage.began(error);
-                        ticket.returned(received);
-                    }
-                    (_, None) => {}
-                }
-                drop(hold);
-                let _ = tell.send(told);
-            }),
-        );
-        outcome.map(|()| waiting).map_err(|error| match error {
-            JournalError::Full { .. } => Refused::Busy { cause: "queue", detail: error.to_string() },
-            other => {
-                self.outage.began(&other);
-                Refused::Unavailable(other.to_string())
+        let done = self.hand_over(records, move |told| {
+            let Some(ticket) = guard.ticket.take() else { return };
+            let Ok(durable) = told else { return ticket.returned(received) };
+            // ORDER: readings stand before dead letters.
+            ticket.written((*durable).min(readings), durable.saturating_sub(readings));
+            for reason in &reasons {
+                metrics::counter!(names::REJECTED_TOTAL, "stage" => "ingest", "reason" => *reason)
+                    .increment(1);
             }
-        })
+        })?;
+        Ok(Waiting { done, rejections, readings })
     }
 
     /// Writes records that are not readings, and waits until they are durable.
     pub(crate) async fn write(&self, records: Vec<NewRecord>) -> Result<(), Refused> {
+        let done = self.hand_over(records, |_| {})?;
+        Waiting { done, rejections: Vec::new(), readings: 0 }.finish().await.map(drop)
+    }
+
+    /// Queues records. `settle` is told how many became durable, or why none did; it is dropped unused when the
+    /// journal drops the completion.
+    fn hand_over(
+        &self,
+        records: Vec<NewRecord>,
+        mut settle: impl FnMut(&Result<usize, JournalError>) + Send + 'static,
+    ) -> Result<Durable, Refused> {
         let (tell, done) = oneshot::channel();
-        let outage = Arc::clone(&self.outage);
+        let (outage, clock, began) = (Arc::clone(&self.outage), self.clock.clone(), self.clock.steady());
+        // The phase in which intake stops does not end before the journal has answered, whoever is still listening.
         let hold = self.shutdown.hold(Phase::StopIntake, "ingest append");
-        let outcome = self.appender.append(
-            records,
-            Box::new(move |appended| {
-                match &appended {
-                    Ok(_) => outage.over(),
-                    Err(error) => outage.began(error),
-                }
-                drop(hold);
-                let _ = tell.send(appended.map(|offsets| offsets.len()));
-            }),
-        );
-        match outcome {
-            Ok(()) => Waiting { done, rejections: Vec::new(), readings: 0 }.finish().await.map(drop),
+        let completion = Box::new(move |appended: Result<Vec<i64>, JournalError>| {
+            metrics::histogram!(names::INGEST_APPEND_SECONDS).record((clock.steady() - began) as f64 / 1e6);
+            let told = appended.map(|offsets| offsets.len());
+            match &told {
+                Ok(_) => outage.over(),
+                Err(error) => outage.began(error),
+            }
+            settle(&told);
+            drop(hold);
+            // Nobody listens any more when the sender has hung up.
+            let _ = tell.send(told);
+        });
+        match self.appender.append(records, completion) {
+            Ok(()) => Ok(done),
             Err(error @ JournalError::Full { .. }) => {
                 Err(Refused::Busy { cause: "queue", detail: error.to_string() })
             }

@@ -54,7 +54,7 @@ catalogue! {
     HTTP_CONNECTIONS = Gauge Count "highwater_http_connections"
         "Open connections by listener.";
     HTTP_CONNECTIONS_CLOSED_TOTAL = Counter Count "highwater_http_connections_closed_total"
-        "Connections that we closed, by listener and reason: full, evicted, slow-headers, aborted.";
+        "Connections that we closed, by listener and reason: full, evicted, slow-headers, aborted, panicked.";
     AUTH_DENIED_TOTAL = Counter Count "highwater_auth_denied_total"
         "Requests without a key that opens the role asked for, by role.";
     // Ingest.

@@ -121,6 +121,18 @@ async fn a_handler_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_handler_that_panics_loses_its_own_connection_only() {
+    let router = greeting().route("/bug", get(async || -> &'static str { panic!("on purpose") }));
+    let running = start(router, ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(read_to_close(&mut stream).await, "");
+    assert!(ask(running.address).await.contains("hello"));
+    running.shutdown.begin("asked");
+    tokio::time::timeout(PATIENCE, running.server).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_head_beyond_its_limit_is_refused() {
     let limits = ServerLimits { head_bytes_max: 8 << 10, ..ServerLimits::default() };
     let running = start(greeting(), limits).await;
