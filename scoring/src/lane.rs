@@ -8,6 +8,7 @@ use crate::slab::Slab;
 use crate::verdict::{FailedRow, Flushed, Verdict};
 use schemas::pipeline::Inputs;
 use scoring_host::{LogLevel, Session};
+use std::borrow::Borrow;
 
 /// A reading to be scored.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +126,12 @@ impl Lane {
     ///
     /// # Errors
     /// [`Full`], and nothing has changed.
-    pub fn push<'n>(&mut self, reading: &Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
+    pub fn push<'r, 'n>(
+        &mut self,
+        reading: impl Borrow<Reading<'r>>,
+        name_of: impl Fn(u16) -> &'n str,
+    ) -> Result<Row, Full> {
+        let reading = reading.borrow();
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
