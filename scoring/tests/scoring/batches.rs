@@ -1,6 +1,6 @@
 //! How the log is cut into batches changes nothing: verdicts, state, failures in words.
 
-use crate::rig::{FUEL, POISON, Trial, each, ewma, fixture, load, run, saved, try_run};
+use crate::rig::{FUEL, POISON, Trial, each, ewma, fixture, load, run, saved, trial, try_run};
 use proptest::prelude::*;
 use schemas::pipeline::{Inputs, Model};
 use scoring::{Flushed, Input, Lane, ModelSet, Verdict};
@@ -121,5 +121,29 @@ fn columns_are_scored_together_at_the_first_the_reading_carries() {
         let found: Vec<Verdict> =
             run(&mut lane, &trials, batch, 0).into_iter().map(|by_model| by_model[0]).collect();
         assert_eq!(found, [not, score(11.0), not, score(20.0), not, not, not, not, not, score(30.0)]);
+    }
+}
+
+/// Fuel of the fixture's expensive row, alone.
+fn cost_of_a_slow_row() -> u64 {
+    let mut lane = Lane::new(&load(&[Model { fuel_per_row: u64::MAX, ..fixture("slow", each(&["a"])) }]));
+    run(&mut lane, &[trial(0, POISON)], 1, 0);
+    lane.counters()[0].host.fuel_used
+}
+
+#[test]
+fn a_row_may_use_its_own_fuel_and_not_its_neighbors() {
+    let cost = cost_of_a_slow_row();
+    let trials: Vec<Trial> =
+        (0..64).map(|row| trial(row % 5, if row == 30 { POISON } else { 1.0 })).collect();
+    for (fuel_per_row, fails) in [(cost / 10 * 11, false), (cost / 10 * 9, true)] {
+        let set = load(&[Model { fuel_per_row, ..fixture("slow", each(&["a"])) }]);
+        for batch in [64, 7, 1] {
+            let verdicts = run(&mut Lane::new(&set), &trials, batch, 0);
+            for (row, verdict) in verdicts.iter().enumerate() {
+                let failed = matches!(verdict[0], Verdict::Failed(_));
+                assert_eq!(failed, fails && row == 30, "row {row}, fuel {fuel_per_row}, batches of {batch}");
+            }
+        }
     }
 }

@@ -170,3 +170,17 @@ fn shipped_models_are_found_by_name_and_digest() {
     let refused = Refused::Import("wasi:clocks/wall-clock@0.2.0".to_owned());
     assert!(refused.to_string().contains("wasi:clocks/wall-clock@0.2.0"));
 }
+
+#[test]
+fn a_lane_may_move_to_another_thread() {
+    let set = load(&[ewma("{}", each(&["a"]))]);
+    let trials = [trial(0, 1.0), trial(0, 2.0)];
+    let mut lane = Lane::new(&set);
+    let mut found = run(&mut lane, &trials[..1], 1, 0);
+    let rest = std::thread::spawn({
+        let trials = trials.clone();
+        move || run(&mut lane, &trials[1..], 1, 1)
+    });
+    found.extend(rest.join().unwrap());
+    assert_eq!(found, run(&mut Lane::new(&set), &trials, 2, 0));
+}
