@@ -11,7 +11,8 @@ pub(crate) fn mapping(old: &[WindowRule], new: &[WindowRule]) -> Vec<Option<usiz
     let mut used = vec![false; old.len()];
     new.iter()
         .map(|rule| {
-            let same = |k: &usize| !used[*k] && old[*k].name == rule.name && old[*k].assigner == rule.assigner;
+            let same =
+                |k: &usize| !used[*k] && old[*k].name == rule.name && old[*k].assigner == rule.assigner;
             let from = (0..old.len()).find(same);
             if let Some(k) = from {
                 used[k] = true;
@@ -22,7 +23,14 @@ pub(crate) fn mapping(old: &[WindowRule], new: &[WindowRule]) -> Vec<Option<usiz
 }
 
 /// Emits what is left of a removed definition.
-pub(crate) fn close(device: &mut Device, window: usize, rule: &WindowRule, slot: Slot, mutant: Mutant, sink: &mut impl Sink) {
+pub(crate) fn close(
+    device: &mut Device,
+    window: usize,
+    rule: &WindowRule,
+    slot: Slot,
+    mutant: Mutant,
+    sink: &mut impl Sink,
+) {
     device.emit_rest(Place { slot, window: window as u16, name: &rule.name, mutant }, sink);
 }
 

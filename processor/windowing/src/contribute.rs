@@ -106,7 +106,9 @@ impl Device {
                 at
             }
             Err(at) => {
-                let Some(pane) = open(start, end, reading, rule, standing, scope) else { return Verdict::Early };
+                let Some(pane) = open(start, end, reading, rule, standing, scope) else {
+                    return Verdict::Early;
+                };
                 self.deep += u32::from(pane.deep);
                 track.due = track.due.min(if pane.live { end } else { Micros::MAX });
                 track.insert(at, pane);
@@ -127,7 +129,13 @@ impl Device {
         Verdict::Taken
     }
 
-    fn add_to_slice(&mut self, index: usize, width: Micros, reading: &Observation<'_>, scope: &mut Scope<'_>) {
+    fn add_to_slice(
+        &mut self,
+        index: usize,
+        width: Micros,
+        reading: &Observation<'_>,
+        scope: &mut Scope<'_>,
+    ) {
         let rule = &scope.windows[index];
         let slices = self.tracks[index].slices.get_or_insert_with(|| Box::new(Slices::default()));
         for value in reading.values.iter().filter(|value| takes(rule, value.metric)) {
@@ -138,7 +146,12 @@ impl Device {
 
     /// How many accumulators more there would be after a reading was added: what [`Device::contribute`] does to the
     /// count, without doing it.
-    pub(crate) fn accumulators_added(&self, reading: &Observation<'_>, windows: &[WindowRule], mutant: Mutant) -> i64 {
+    pub(crate) fn accumulators_added(
+        &self,
+        reading: &Observation<'_>,
+        windows: &[WindowRule],
+        mutant: Mutant,
+    ) -> i64 {
         let at = reading.event_time;
         let mut more = 0_i64;
         for (track, rule) in self.tracks.iter().zip(windows) {
@@ -162,7 +175,9 @@ impl Device {
                 }
                 Assigner::Hopping { size, advance } => {
                     let mut any = false;
-                    for start in assigner::hops(at, size, advance).filter(|start| ask(track, *start, mutant).is_none()) {
+                    for start in
+                        assigner::hops(at, size, advance).filter(|start| ask(track, *start, mutant).is_none())
+                    {
                         more += new_in(start);
                         any = true;
                     }
@@ -223,7 +238,12 @@ pub(crate) fn open(
 
 /// Adds the values that the definition takes, in the order given.
 #[inline]
-pub(crate) fn add_values(pane: &mut Pane, reading: &Observation<'_>, rule: &WindowRule, scope: &mut Scope<'_>) {
+pub(crate) fn add_values(
+    pane: &mut Pane,
+    reading: &Observation<'_>,
+    rule: &WindowRule,
+    scope: &mut Scope<'_>,
+) {
     for value in reading.values.iter().filter(|value| takes(rule, value.metric)) {
         let (series, made) = pane.series_mut(value.metric);
         series.changed = true;

@@ -93,7 +93,13 @@ impl Device {
     pub(crate) fn new(id: &str, receipt: Micros, windows: usize) -> Self {
         Self {
             id: id.into(),
-            clocks: Clocks { started: false, max_event: 0, seen_at: 0, last_receipt: receipt, created_at: receipt },
+            clocks: Clocks {
+                started: false,
+                max_event: 0,
+                seen_at: 0,
+                last_receipt: receipt,
+                created_at: receipt,
+            },
             armed: Micros::MAX,
             armed_shift: Micros::MAX,
             tracks: vec![Track::default(); windows].into_boxed_slice(),

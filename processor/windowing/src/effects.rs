@@ -8,7 +8,7 @@ use crate::api::{Kind, Micros, Sink, Slot, WindowRule};
 use crate::device::{Device, Times};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
-use crate::track::Place;
+use crate::track::{Place, Rows};
 
 /// Longest a waiting pane waits, and how long a deep one must be left alone.
 pub(crate) const WAIT_MAX: Micros = 60_000_000;
@@ -58,11 +58,20 @@ pub(crate) enum Due {
 
 impl Device {
     /// A pane's next timer: receipt time (`Micros::MAX`: never) and what happens then.
-    pub(crate) fn pane_due(&self, pane: &Pane, times: &Times, idle_retention: Micros, mutant: Mutant) -> (Micros, Due) {
+    pub(crate) fn pane_due(
+        &self,
+        pane: &Pane,
+        times: &Times,
+        idle_retention: Micros,
+        mutant: Mutant,
+    ) -> (Micros, Due) {
         let clocks = &self.clocks;
         if pane.live {
-            let by_clock =
-                clocks.seen_at.saturating_add(pane.end).saturating_add(times.disorder).saturating_sub(clocks.max_event);
+            let by_clock = clocks
+                .seen_at
+                .saturating_add(pane.end)
+                .saturating_add(times.disorder)
+                .saturating_sub(clocks.max_event);
             let quiet = if mutant.is(Mutation::QuietIgnored) { 0 } else { times.quiet_after };
             let silence = by_clock.max(clocks.last_receipt.saturating_add(quiet));
             let next_early = pane.next_early();
@@ -76,7 +85,8 @@ impl Device {
         }
         if pane.waiting {
             let last = pane.contributed_at;
-            let settled = last.saturating_add(if mutant.is(Mutation::SettleIgnored) { 0 } else { times.settle });
+            let settled =
+                last.saturating_add(if mutant.is(Mutation::SettleIgnored) { 0 } else { times.settle });
             let at = if pane.deep && !mutant.is(Mutation::DeepSettlesEarly) {
                 last.saturating_add(WAIT_MAX)
             } else if mutant.is(Mutation::WaitUnbounded) {
@@ -103,7 +113,12 @@ impl Device {
     }
 
     /// A bound that deadlines keep when they move because of a reading at `now`: what they are at least.
-    pub(crate) fn deadline_bound(&self, now: Micros, windows: &[WindowRule], idle_retention: Micros) -> Micros {
+    pub(crate) fn deadline_bound(
+        &self,
+        now: Micros,
+        windows: &[WindowRule],
+        idle_retention: Micros,
+    ) -> Micros {
         let mut span = WAIT_MAX;
         for rule in windows {
             if rule.early_every.is_some() {
@@ -128,8 +143,11 @@ impl Device {
             list.clear();
             for (window, rule) in scope.windows.iter().enumerate() {
                 let times = self.times(rule);
-                let due = |pane: &&Pane| self.pane_due(pane, &times, scope.idle_retention, scope.mutant).0 == least;
-                list.extend(self.tracks[window].panes.iter().filter(due).map(|pane| (0, window as u16, pane.start)));
+                let due =
+                    |pane: &&Pane| self.pane_due(pane, &times, scope.idle_retention, scope.mutant).0 == least;
+                list.extend(
+                    self.tracks[window].panes.iter().filter(due).map(|pane| (0, window as u16, pane.start)),
+                );
             }
             for &(_, window, start) in &list {
                 if self.fire_pane(window, start, scope, sink) <= least {
@@ -142,17 +160,24 @@ impl Device {
     }
 
     /// Fires one pane's timer; returns when its next one is due.
-    fn fire_pane(&mut self, window: u16, start: Micros, scope: &mut Scope<'_>, sink: &mut impl Sink) -> Micros {
+    fn fire_pane(
+        &mut self,
+        window: u16,
+        start: Micros,
+        scope: &mut Scope<'_>,
+        sink: &mut impl Sink,
+    ) -> Micros {
         let index = usize::from(window);
         let Some(rule) = scope.windows.get(index) else { return Micros::MAX };
         let Ok(at) = self.tracks[index].find(start) else { return Micros::MAX };
         let times = self.times(rule);
-        let (_, due) = self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant);
+        let (_, due) =
+            self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant);
         match due {
             Due::Complete => self.complete(window, at, scope, sink),
             Due::Early => {
                 let clock = self.clocks.clock(scope.now, scope.mutant);
-                self.tracks[index].emit(at, scope.place(window), Kind::Early, sink);
+                self.tracks[index].emit(at, Rows::Changed, scope.place(window), Kind::Early, sink);
                 self.tracks[index].panes[at].move_early(rule.early_every.unwrap_or(Micros::MAX), clock);
             }
             Due::Revise => {
@@ -180,7 +205,7 @@ impl Device {
     fn complete(&mut self, window: u16, at: usize, scope: &Scope<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(window)];
         let kind = if track.panes[at].completed { Kind::Late } else { Kind::OnTime };
-        track.emit(at, scope.place(window), kind, sink);
+        track.emit(at, Rows::All, scope.place(window), kind, sink);
         let pane = &mut track.panes[at];
         pane.live = false;
         pane.completed = true;
@@ -188,7 +213,7 @@ impl Device {
 
     fn revise(&mut self, window: u16, at: usize, kind: Kind, scope: &Scope<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(window)];
-        track.emit(at, scope.place(window), kind, sink);
+        track.emit(at, Rows::Changed, scope.place(window), kind, sink);
         let pane = &mut track.panes[at];
         self.deep -= u32::from(pane.deep);
         pane.settle();
@@ -233,8 +258,12 @@ impl Device {
             let track = &self.tracks[window];
             if watermark >= track.due {
                 let inclusive = scope.mutant.is(Mutation::InclusiveWatermark);
-                let passed = |pane: &&Pane| pane.live && watermark >= pane.end && !(inclusive && watermark == pane.end);
-                list.extend(track.panes.iter().filter(passed).map(|pane| (pane.end, window as u16, pane.start)));
+                let passed = |pane: &&Pane| {
+                    pane.live && watermark >= pane.end && !(inclusive && watermark == pane.end)
+                };
+                list.extend(
+                    track.panes.iter().filter(passed).map(|pane| (pane.end, window as u16, pane.start)),
+                );
             }
         }
         list.sort_unstable();
@@ -265,7 +294,7 @@ impl Device {
                 }
                 let by_clock = rule.early_every.filter(|_| clock >= pane.next_early());
                 if (by_count || by_clock.is_some()) && pane.changed() {
-                    track.emit(at, scope.place(window as u16), Kind::Early, sink);
+                    track.emit(at, Rows::Changed, scope.place(window as u16), Kind::Early, sink);
                     any = true;
                 }
                 if let Some(every) = by_clock {
@@ -344,14 +373,18 @@ impl Device {
     pub(crate) fn emit_rest(&mut self, place: Place<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(place.window)];
         for at in 0..track.panes.len() {
-            track.emit(at, place, Kind::AtEnd, sink);
+            track.emit(at, Rows::Changed, place, Kind::AtEnd, sink);
         }
     }
 
     /// An end record: everything comes out, nothing waits any more.
     pub(crate) fn end(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) {
         for window in 0..scope.windows.len() as u16 {
-            self.emit_rest(scope.place(window), sink);
+            let track = &mut self.tracks[usize::from(window)];
+            for at in 0..track.panes.len() {
+                let what = if track.panes[at].live { Rows::All } else { Rows::Changed };
+                track.emit(at, what, scope.place(window), Kind::AtEnd, sink);
+            }
         }
         for (window, rule) in scope.windows.iter().enumerate() {
             let times = self.times(rule);

@@ -1,6 +1,6 @@
 //! A device's time, spelled out for people. Nothing here is computed differently from how it is applied.
 
-use crate::api::{BootState, DeviceState, Metric, Micros, Phase, PaneState, Slot, WindowRule, WindowState};
+use crate::api::{BootState, DeviceState, Metric, Micros, PaneState, Phase, Slot, WindowRule, WindowState};
 use crate::device::Device;
 use crate::pane::Pane;
 use crate::partition::Partition;
@@ -20,7 +20,13 @@ impl Partition {
             clock: started(clocks.clock(self.now(), self.mutant())),
             evicted_at: device.evicted_at(self.settings()),
             overrides: device.overrides.as_deref().copied().unwrap_or_default(),
-            windows: self.settings().windows.iter().enumerate().map(|(k, rule)| self.window(device, k, rule)).collect(),
+            windows: self
+                .settings()
+                .windows
+                .iter()
+                .enumerate()
+                .map(|(k, rule)| self.window(device, k, rule))
+                .collect(),
             boots: device.boots.as_deref().map_or_else(Vec::new, |boots| {
                 let state = |boot: &crate::sequence::Boot| BootState {
                     boot: boot.id.as_deref().map(str::to_owned),
@@ -44,7 +50,8 @@ impl Partition {
                 .panes
                 .iter()
                 .map(|pane| {
-                    let (due_at, _) = device.pane_due(pane, &times, self.settings().idle_retention, self.mutant());
+                    let (due_at, _) =
+                        device.pane_due(pane, &times, self.settings().idle_retention, self.mutant());
                     state(pane, due_at)
                 })
                 .collect(),
@@ -68,6 +75,9 @@ fn state(pane: &Pane, due_at: Micros) -> PaneState {
         },
         due_at: (due_at < Micros::MAX).then_some(due_at),
         contributed_at: pane.contributed_at,
-        metrics: pane.series().map(|series| (Metric(series.metric), series.revision, series.changed)).collect(),
+        metrics: pane
+            .series()
+            .map(|series| (Metric(series.metric), series.revision, series.changed))
+            .collect(),
     }
 }

@@ -27,7 +27,9 @@ impl Partition {
 
 fn device_bytes(device: &Device) -> usize {
     let tracks = device.tracks.iter().map(|track| {
-        size_of::<Track>() + track.seals.heap_bytes() + track.newest.capacity() * size_of::<(Metric, Micros)>()
+        size_of::<Track>()
+            + track.seals.heap_bytes()
+            + track.newest.capacity() * size_of::<(Metric, Micros)>()
     });
     let boots = device.boots.as_deref().map_or(0, |boots| size_of::<Boots>() + boots.heap_bytes());
     let overrides = device.overrides.as_deref().map_or(0, size_of_val);

@@ -73,7 +73,10 @@ impl Mutant {
 
     /// Whether that rule is broken.
     #[inline]
-    #[cfg_attr(not(feature = "mutations"), allow(clippy::unused_self, reason = "constant without the feature"))]
+    #[cfg_attr(
+        not(feature = "mutations"),
+        allow(clippy::unused_self, reason = "constant without the feature")
+    )]
     pub(crate) fn is(self, mutation: Mutation) -> bool {
         #[cfg(feature = "mutations")]
         {

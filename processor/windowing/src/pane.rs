@@ -81,7 +81,8 @@ impl Pane {
     }
 
     fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_with(|| Box::new(Rare { more: Vec::new(), next_early: NEVER, first_waiting: 0 }))
+        self.rare
+            .get_or_insert_with(|| Box::new(Rare { more: Vec::new(), next_early: NEVER, first_waiting: 0 }))
     }
 
     /// In order of first appearance.
@@ -126,7 +127,8 @@ impl Pane {
     /// Whether an emission would emit anything.
     #[inline]
     pub(crate) fn changed(&self) -> bool {
-        self.first.changed || self.rare.as_deref().is_some_and(|rare| rare.more.iter().any(|series| series.changed))
+        self.first.changed
+            || self.rare.as_deref().is_some_and(|rare| rare.more.iter().any(|series| series.changed))
     }
 
     /// Device clock of the next early emission; [`NEVER`] without one.
@@ -170,9 +172,10 @@ impl Pane {
 
     /// Bytes beyond its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let rare = self.rare.as_deref().map_or(0, |rare| {
-            size_of::<Rare>() + rare.more.capacity() * size_of::<Series>()
-        });
+        let rare = self
+            .rare
+            .as_deref()
+            .map_or(0, |rare| size_of::<Rare>() + rare.more.capacity() * size_of::<Series>());
         rare + self.series().map(|series| series.acc.heap_bytes()).sum::<usize>()
     }
 }

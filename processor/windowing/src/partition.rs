@@ -151,7 +151,8 @@ impl Partition {
     /// Slot of a device that is known.
     #[inline]
     pub fn find(&self, device: &str) -> Option<Slot> {
-        let is_it = |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|known| *known.id == *device);
+        let is_it =
+            |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|known| *known.id == *device);
         self.index.find(hash(device), is_it).map(|slot| Slot(*slot))
     }
 
@@ -282,7 +283,9 @@ impl Partition {
             .windows
             .iter()
             .map(|rule| match rule.assigner {
-                crate::api::Assigner::Hopping { .. } => assigner::windows_max(rule.assigner).saturating_add(1),
+                crate::api::Assigner::Hopping { .. } => {
+                    assigner::windows_max(rule.assigner).saturating_add(1)
+                }
                 _ => 1,
             })
             .fold(0, u64::saturating_add);
@@ -305,9 +308,8 @@ impl Partition {
 
     /// Receipt time at which a device is evicted if nothing arrives; a lower bound like [`Self::next_deadline`].
     pub fn next_eviction(&self) -> Option<Micros> {
-        self.evictions.least(LOOKS_MAX, |_, slot| {
-            Some(self.slots[slot as usize].as_ref()?.evicted_at(&self.settings))
-        })
+        self.evictions
+            .least(LOOKS_MAX, |_, slot| Some(self.slots[slot as usize].as_ref()?.evicted_at(&self.settings)))
     }
 }
 
@@ -480,7 +482,8 @@ impl Partition {
 
     /// Brings the least entry of the evictions to its true deadline; that deadline, if it is due.
     fn least_eviction(&mut self) -> Option<Micros> {
-        while let Some((deadline, slot)) = self.evictions.peek().filter(|(deadline, _)| *deadline <= self.now) {
+        while let Some((deadline, slot)) = self.evictions.peek().filter(|(deadline, _)| *deadline <= self.now)
+        {
             let exact = self.slots[slot as usize].as_ref().map(|device| device.evicted_at(&self.settings));
             if exact.is_some_and(|exact| exact <= deadline) {
                 return Some(deadline);

@@ -117,7 +117,8 @@ impl Boots {
                 if self.list.len() == self.list.capacity() {
                     self.list.reserve_exact(1);
                 }
-                let mut new = Boot { id: boot.map(Into::into), greatest: seq, newest: event_time, bits: [0; WORDS] };
+                let mut new =
+                    Boot { id: boot.map(Into::into), greatest: seq, newest: event_time, bits: [0; WORDS] };
                 new.restart(seq);
                 self.list.push(new);
             }
@@ -131,7 +132,8 @@ impl Boots {
 
     /// As saved; none when the invariant does not hold.
     pub(crate) fn restore(list: Vec<Boot>) -> Option<Self> {
-        let distinct = list.iter().enumerate().all(|(k, boot)| list[..k].iter().all(|other| other.id != boot.id));
+        let distinct =
+            list.iter().enumerate().all(|(k, boot)| list[..k].iter().all(|other| other.id != boot.id));
         (list.len() <= BOOTS_MAX && distinct).then_some(Self { list })
     }
 

@@ -33,8 +33,11 @@ impl Track {
     ) -> i64 {
         let parts = &self.panes[self.overlapped(at, gap, mutant)];
         let before: i64 = parts.iter().map(|part| i64::from(part.accumulators())).sum();
-        let mut union: Vec<Metric> =
-            parts.iter().flat_map(|part| part.series().map(|series| Metric(series.metric))).chain(metrics).collect();
+        let mut union: Vec<Metric> = parts
+            .iter()
+            .flat_map(|part| part.series().map(|series| Metric(series.metric)))
+            .chain(metrics)
+            .collect();
         union.sort_unstable();
         union.dedup();
         union.len() as i64 - before
@@ -79,7 +82,9 @@ impl Device {
                 }
             }
             _ => {
-                let Some(pane) = open(at, own_end, reading, rule, standing, scope) else { return Verdict::Early };
+                let Some(pane) = open(at, own_end, reading, rule, standing, scope) else {
+                    return Verdict::Early;
+                };
                 track.insert(index, pane);
             }
         }
@@ -144,7 +149,11 @@ fn absorb(merged: &mut Pane, part: &Pane) {
     merged.completed |= part.completed;
     merged.live |= part.live;
     if part.waiting {
-        let first = if merged.waiting { merged.first_waiting().min(part.first_waiting()) } else { part.first_waiting() };
+        let first = if merged.waiting {
+            merged.first_waiting().min(part.first_waiting())
+        } else {
+            part.first_waiting()
+        };
         merged.waiting = false;
         merged.wait(first);
     }

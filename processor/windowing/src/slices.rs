@@ -61,7 +61,8 @@ impl Slices {
         let from = self.list.partition_point(|slice| slice.start < start);
         let to = self.list.partition_point(|slice| slice.start < end).max(from);
         let mut all = Acc::default();
-        let parts = self.list[from..to].iter().flat_map(|slice| &slice.metrics).filter(|(known, _)| *known == metric);
+        let parts =
+            self.list[from..to].iter().flat_map(|slice| &slice.metrics).filter(|(known, _)| *known == metric);
         if mutant.is(Mutation::SlicesMergedBackwards) {
             parts.rev().for_each(|(_, acc)| all.merge(acc));
         } else {

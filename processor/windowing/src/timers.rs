@@ -51,7 +51,11 @@ impl Timers {
 
     /// Least of the true deadlines, found by looking only at entries that could be it. `exact` gives a slot's
     /// (none: the entry is outdated). Looks at no more than `looks_max` entries; then it is a lower bound.
-    pub(crate) fn least(&self, looks_max: usize, exact: impl Fn(Micros, u32) -> Option<Micros>) -> Option<Micros> {
+    pub(crate) fn least(
+        &self,
+        looks_max: usize,
+        exact: impl Fn(Micros, u32) -> Option<Micros>,
+    ) -> Option<Micros> {
         // The children of k in the heap's array are 2k + 1 and 2k + 2, and never less than k.
         let array = self.heap.as_slice();
         let mut candidates = BinaryHeap::new();

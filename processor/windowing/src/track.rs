@@ -50,6 +50,15 @@ pub(crate) struct Place<'a> {
     pub(crate) mutant: Mutant,
 }
 
+/// Which metrics of a pane are emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Contributed to since their last emission.
+    Changed,
+    /// Every one: after an early row a reader must be told that the window is complete.
+    All,
+}
+
 impl Track {
     /// Where the pane with that start is, or would be. The last one is what readings ask for.
     #[inline]
@@ -71,12 +80,19 @@ impl Track {
         self.panes.insert(index, pane);
     }
 
-    /// Emits every changed metric of a pane.
-    pub(crate) fn emit(&mut self, index: usize, place: Place<'_>, kind: Kind, sink: &mut impl Sink) {
+    /// Emits the changed metrics of a pane, or all of them.
+    pub(crate) fn emit(
+        &mut self,
+        index: usize,
+        what: Rows,
+        place: Place<'_>,
+        kind: Kind,
+        sink: &mut impl Sink,
+    ) {
         let Self { panes, newest, slices, .. } = self;
         let pane = &mut panes[index];
         let (start, end, contributed_at) = (pane.start, pane.end, pane.contributed_at);
-        for series in pane.series_all_mut().filter(|series| series.changed) {
+        for series in pane.series_all_mut().filter(|series| series.changed || what == Rows::All) {
             series.changed = false;
             series.revision = series.revision.saturating_add(1);
             let metric = Metric(series.metric);

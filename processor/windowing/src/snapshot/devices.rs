@@ -40,7 +40,8 @@ pub(super) fn load(from: &mut Reader<'_>, settings: &Settings) -> Result<Device,
     device.clocks.last_receipt = from.int()?;
     device.clocks.created_at = from.int()?;
     device.overrides = from.maybe(load_overrides)?.map(Box::new);
-    let boots = Boots::restore(from.list(load_boot)?).ok_or(LoadError::Damaged("boots contradict each other"))?;
+    let boots =
+        Boots::restore(from.list(load_boot)?).ok_or(LoadError::Damaged("boots contradict each other"))?;
     device.boots = (!boots.list().is_empty()).then(|| Box::new(boots));
     let mut tracks = Vec::with_capacity(settings.windows.len());
     for rule in &settings.windows {
@@ -137,7 +138,10 @@ const DEEP: u8 = 8;
 fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
     to.byte(
-        bit(pane.live, LIVE) | bit(pane.completed, COMPLETED) | bit(pane.waiting, WAITING) | bit(pane.deep, DEEP),
+        bit(pane.live, LIVE)
+            | bit(pane.completed, COMPLETED)
+            | bit(pane.waiting, WAITING)
+            | bit(pane.deep, DEEP),
     );
     to.int(pane.start);
     to.int(pane.end.wrapping_sub(pane.start));
@@ -159,7 +163,10 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     pane.completed = flags & COMPLETED != 0;
     pane.waiting = flags & WAITING != 0;
     pane.deep = flags & DEEP != 0;
-    if flags > LIVE + COMPLETED + WAITING + DEEP || (pane.live && pane.waiting) || (pane.deep && !pane.waiting) {
+    if flags > LIVE + COMPLETED + WAITING + DEEP
+        || (pane.live && pane.waiting)
+        || (pane.deep && !pane.waiting)
+    {
         return Err(LoadError::Damaged("a pane in two phases"));
     }
     pane.contributed_at = from.int()?;

@@ -44,7 +44,9 @@ fn save_rule(rule: &WindowRule, to: &mut Writer<'_>) {
     to.int(second);
     to.maybe(rule.early_every, Writer::int);
     to.maybe(rule.early_count, Writer::unsigned);
-    to.maybe(rule.metrics.as_deref(), |to, metrics| to.list(metrics, |to, metric| to.unsigned(metric.0.into())));
+    to.maybe(rule.metrics.as_deref(), |to, metrics| {
+        to.list(metrics, |to, metric| to.unsigned(metric.0.into()))
+    });
     to.int(rule.disorder);
     to.int(rule.quiet_after);
     to.int(rule.lateness);
