@@ -224,6 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_setting_with_its_default() {
+        let page = include_str!("../../docs/ingest.md");
+        let serde_json::Value::Object(settings) = serde_json::to_value(IngestConfig::default()).unwrap()
+        else {
+            panic!("no map")
+        };
+        for (key, value) in settings.iter().filter(|(key, _)| *key != "listen") {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let row = format!("| `{key}` | {value} |");
+            assert!(page.contains(&row), "no row {row}");
+        }
+        assert!(page.contains("http://127.0.0.1:8088/v1/readings"));
+    }
+
+    #[test]
     fn every_mistake_is_reported() {
         let text = |text: &str| Some(text.to_owned());
         let raw = RawIngest {
