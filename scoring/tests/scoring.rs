@@ -5,6 +5,8 @@
 
 #[path = "scoring/batches.rs"]
 mod batches;
+#[path = "scoring/conformance.rs"]
+mod conformance;
 #[path = "scoring/golden.rs"]
 mod golden;
 #[path = "scoring/hostile.rs"]

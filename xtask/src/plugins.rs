@@ -5,13 +5,12 @@
 //! or the toolchain lie: paths are mapped away, the compiler is the pinned one, and the lock file is obeyed.
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Packages of `scoring/plugins` that become components.
-const GUESTS: [&str; 2] = ["ewma", "fixtures"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Builds all guests; `check` compares with the committed files instead of replacing them.
@@ -19,10 +18,12 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the checkout")?;
     let plugins = root.join("scoring/plugins");
     let prebuilt = plugins.join("prebuilt");
-    let built = build(root, &plugins)?;
+    let guests = guests(&plugins)?;
+    let built = build(root, &plugins, &guests)?;
     let mut differences = Vec::new();
-    for guest in GUESTS {
-        let module = fs::read(built.join(format!("{guest}.wasm"))).with_context(|| format!("reading {guest}"))?;
+    for guest in &guests {
+        let module =
+            fs::read(built.join(format!("{guest}.wasm"))).with_context(|| format!("reading {guest}"))?;
         let component = wit_component::ComponentEncoder::default()
             .validate(true)
             .module(&module)
@@ -64,13 +65,30 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Packages of the workspace that are made to be loaded.
+fn guests(plugins: &Path) -> Result<Vec<String>> {
+    let output = Command::new("cargo")
+        .current_dir(plugins)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .context("starting cargo")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("reading `cargo metadata`")?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let is_guest = |package: &&Value| {
+        let targets = package["targets"].as_array().into_iter().flatten();
+        targets.flat_map(|target| target["crate_types"].as_array()).flatten().any(|kind| kind == "cdylib")
+    };
+    let names = packages.iter().filter(is_guest).filter_map(|package| package["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// Compiles the guests; the directory with the modules.
-fn build(root: &Path, plugins: &Path) -> Result<PathBuf> {
+fn build(root: &Path, plugins: &Path, guests: &[String]) -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = target.join("plugins");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(plugins).args(["build", "--release", "--locked", "--target", TARGET]);
-    for guest in GUESTS {
+    for guest in guests {
         cargo.args(["--package", guest]);
     }
     // What the caller's environment says about flags and profiles must not reach the bytes.
@@ -93,7 +111,8 @@ fn build(root: &Path, plugins: &Path) -> Result<PathBuf> {
 /// Flags that give every source file a name that is the same on every machine.
 fn remappings(plugins: &Path) -> Result<Vec<String>> {
     let version = rustc(plugins, &["-vV"])?;
-    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).context("rustc's commit")?;
+    let commit =
+        version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).context("rustc's commit")?;
     let sysroot = rustc(plugins, &["--print", "sysroot"])?;
     let mut flags = Vec::new();
     let mut map = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
@@ -116,7 +135,8 @@ fn cargo_home() -> Result<PathBuf> {
 }
 
 fn rustc(plugins: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new("rustc").current_dir(plugins).args(arguments).output().context("starting rustc")?;
+    let output =
+        Command::new("rustc").current_dir(plugins).args(arguments).output().context("starting rustc")?;
     if !output.status.success() {
         bail!("rustc {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
