@@ -1,0 +1,283 @@
+//! Where a partition begins: what was committed, the nearest state that can be trusted, what is left to fold.
+//!
+//! Between the state's position and the committed one the log is folded silently; at the committed position the
+//! digest of all outputs, the clocks and the generation must be the committed ones. So a wrong re-fold is noticed
+//! before it can publish anything.
+
+use crate::snapshot::{self, Unusable};
+use crate::state::{LoadError, Mark, PartitionState};
+use crate::step::Tools;
+use journal::port::{Committed, JournalError, Reader, TopicPartition};
+use schemas::codec::{Codec, DecodeError};
+use schemas::record::{Audit, CommitMetadata, SnapshotLocator};
+use schemas::topic::Topic;
+
+/// Version of [`CommitMetadata`] that this build writes and reads.
+pub(crate) const METADATA_VERSION: i32 = 1;
+
+/// What a partition is to become.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) state: PartitionState,
+    /// What must hold when the state has reached its position; none: nothing was ever committed.
+    pub(crate) expected: Option<Expected>,
+    /// Locators to go on publishing.
+    pub(crate) snapshot: Option<SnapshotLocator>,
+    pub(crate) previous: Option<SnapshotLocator>,
+    /// Why results may differ from an undisturbed run; none: they do not.
+    pub(crate) degraded: Option<String>,
+    /// Offsets that retention took before anybody read them.
+    pub(crate) lost: Option<(i64, i64)>,
+    /// What an operator should read about it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What was committed with a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) mark: Mark,
+    pub(crate) build: String,
+}
+
+/// Why there is no plan yet, or cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoPlan {
+    /// The world: try again.
+    #[error("{0}")]
+    Later(String),
+    /// A person must decide.
+    #[error("{0}")]
+    Quarantine(String),
+}
+
+impl From<JournalError> for NoPlan {
+    fn from(why: JournalError) -> Self {
+        Self::Later(why.to_string())
+    }
+}
+
+/// What a plan is made from.
+pub(crate) struct Recovery<'a> {
+    pub(crate) partition: u32,
+    pub(crate) partitions: u32,
+    pub(crate) reader: &'a mut dyn Reader,
+    pub(crate) tools: &'a Tools,
+}
+
+impl Recovery<'_> {
+    fn raw(&self) -> TopicPartition {
+        TopicPartition { topic: Topic::Raw, partition: self.partition }
+    }
+
+    /// Decides how the partition begins.
+    ///
+    /// # Errors
+    /// [`NoPlan`]: later, or by a person.
+    pub(crate) fn plan(
+        &mut self,
+        committed: Option<&Committed>,
+        warm: Option<PartitionState>,
+    ) -> Result<Plan, NoPlan> {
+        let (start, end) = self.reader.bounds(self.raw())?;
+        let fresh = PartitionState::new(self.partition, self.partitions, start);
+        let Some(committed) = committed else {
+            let mut plan = Plan::of(fresh, None, None);
+            if start > 0 {
+                plan.notes.push(format!("nothing was committed yet, and the log starts at {start}"));
+            }
+            return Ok(plan);
+        };
+        if committed.offset > end {
+            return Err(NoPlan::Quarantine(format!(
+                "offset {} is committed, but the log ends at {end}: the log has lost acknowledged records",
+                committed.offset
+            )));
+        }
+        let metadata = read_metadata(&self.tools.codec, committed)?;
+        let mark = mark_of(committed.offset, &metadata)?;
+        let expected = Expected { mark, build: metadata.build.clone() };
+        if let Some(state) = warm.filter(|state| state.mark() == expected.mark) {
+            let plan = Plan::of(state, Some(expected), Some(&metadata));
+            return self.beyond_retention(plan, start);
+        }
+        let mut notes = Vec::new();
+        for locator in metadata.snapshot.iter().chain(&metadata.previous) {
+            if locator.covers_to > committed.offset {
+                notes.push(format!("a snapshot covers more than is committed, {}", locator.covers_to));
+                continue;
+            }
+            match self.load(locator) {
+                Ok(state) => {
+                    let mut plan = Plan::of(state, Some(expected), Some(&metadata));
+                    plan.notes = notes;
+                    return self.beyond_retention(plan, start);
+                }
+                Err(LoadFailure::Useless(why)) => notes.push(why),
+                Err(LoadFailure::Later(why)) => return Err(NoPlan::Later(why)),
+            }
+        }
+        // No snapshot. As long as the log still has its beginning, folding all of it is exact.
+        let mut plan = Plan::of(fresh, Some(expected), None);
+        if start > 0 {
+            let why = format!("no snapshot could be used; rebuilt from the log's start, {start}");
+            plan.degraded = Some(why);
+        }
+        plan.notes = notes;
+        self.beyond_retention(plan, start)
+    }
+
+    /// Retention may have run over what is still to be folded, or even over what was never read.
+    fn beyond_retention(&mut self, mut plan: Plan, start: i64) -> Result<Plan, NoPlan> {
+        let Some(expected) = plan.expected.clone() else { return Ok(plan) };
+        let committed = expected.mark.position;
+        let position = plan.state.position();
+        if position < start && position < committed {
+            plan.degraded.get_or_insert_with(|| {
+                format!("the log starts at {start}: offsets from {position} on could not be folded again")
+            });
+            plan.state.jump(start.min(committed));
+        }
+        if start > committed {
+            plan.lost = Some((committed, start));
+        }
+        if plan.degraded.is_some() && plan.state.position() >= committed {
+            self.adopt(&mut plan.state, &expected.mark)?;
+        }
+        Ok(plan)
+    }
+
+    /// Makes a state that cannot be exact go on from what was committed: clocks, digest and books.
+    pub(crate) fn adopt(&mut self, state: &mut PartitionState, mark: &Mark) -> Result<(), NoPlan> {
+        let audit = self.last_audit(mark.position)?;
+        state.adopt(mark, audit.as_ref().map(|audit| &audit.totals));
+        Ok(())
+    }
+
+    /// The audit record of the commit that reached this position.
+    fn last_audit(&mut self, to: i64) -> Result<Option<Audit>, NoPlan> {
+        /// Records looked at from the end: markers, and commits that moved nothing but a locator.
+        const BACK: i64 = 64;
+        let at = TopicPartition { topic: Topic::Audit, partition: self.partition };
+        let (start, end) = self.reader.bounds(at)?;
+        let mut from = start.max(end - BACK);
+        let mut found = None;
+        let codec = &self.tools.codec;
+        while from < end {
+            let next = self.reader.read(at, from, 64, &mut |record| {
+                if let Ok(audit) = codec.decode::<Audit>(record.value)
+                    && audit.to == to
+                {
+                    found = Some(audit);
+                }
+            })?;
+            if next == from {
+                break;
+            }
+            from = next;
+        }
+        Ok(found)
+    }
+
+    fn load(&mut self, locator: &SnapshotLocator) -> Result<PartitionState, LoadFailure> {
+        let codec = &self.tools.codec;
+        let bytes = snapshot::read(locator, self.partition, self.reader, codec).map_err(|why| match why {
+            Unusable::Damaged(why) => LoadFailure::Useless(why),
+            Unusable::Journal(why) => LoadFailure::Later(why.to_string()),
+        })?;
+        let state = PartitionState::load(&bytes, codec, &*self.tools.models).map_err(|why| match why {
+            LoadError::Damaged(why) => LoadFailure::Useless(why.to_string()),
+            LoadError::Model(why) => LoadFailure::Later(why),
+        })?;
+        let belongs = state.partition() == self.partition && state.partitions() == self.partitions;
+        if !belongs || state.position() != locator.covers_to {
+            return Err(LoadFailure::Useless("the snapshot is of another partition or position".to_owned()));
+        }
+        Ok(state)
+    }
+}
+
+enum LoadFailure {
+    Useless(String),
+    Later(String),
+}
+
+impl Plan {
+    fn of(state: PartitionState, expected: Option<Expected>, metadata: Option<&CommitMetadata>) -> Self {
+        Self {
+            state,
+            expected,
+            snapshot: metadata.and_then(|metadata| metadata.snapshot.clone()),
+            previous: metadata.and_then(|metadata| metadata.previous.clone()),
+            degraded: None,
+            lost: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Reads what was committed with a position.
+pub(crate) fn read_metadata(codec: &Codec, committed: &Committed) -> Result<CommitMetadata, NoPlan> {
+    let metadata: CommitMetadata = codec.decode_text(&committed.metadata).map_err(|why| match why {
+        DecodeError::Retry(why) => NoPlan::Later(why),
+        DecodeError::Reject(why) => NoPlan::Quarantine(format!(
+            "what was committed with offset {} cannot be read: {why}",
+            committed.offset
+        )),
+    })?;
+    if metadata.version == METADATA_VERSION {
+        return Ok(metadata);
+    }
+    Err(NoPlan::Quarantine(format!(
+        "what was committed with offset {} has version {}, this build reads {METADATA_VERSION}",
+        committed.offset, metadata.version
+    )))
+}
+
+fn mark_of(position: i64, metadata: &CommitMetadata) -> Result<Mark, NoPlan> {
+    let digest = metadata.digest.as_slice().try_into().map_err(|_| {
+        NoPlan::Quarantine(format!("the committed digest has {} bytes, not 16", metadata.digest.len()))
+    })?;
+    Ok(Mark {
+        position,
+        generation: metadata.generation,
+        digest,
+        write_clock: metadata.write_clock,
+        receipt_now: metadata.receipt_now,
+    })
+}
+
+/// What to make of a state that has reached the committed position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is what was committed.
+    Same,
+    /// It differs, and another build wrote it: go on from what was committed, and say so.
+    OtherBuild(String),
+    /// It differs, and this build wrote it: never publish from it.
+    Differs(String),
+}
+
+/// Compares a state at the committed position with what was committed.
+pub(crate) fn compare(state: &Mark, expected: &Expected, build: &str) -> Verdict {
+    if *state == expected.mark {
+        return Verdict::Same;
+    }
+    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let show = |mark: &Mark| {
+        format!(
+            "position {}, digest {}, write clock {}, receipt time {}, generation {}",
+            mark.position,
+            hex(&mark.digest),
+            mark.write_clock,
+            mark.receipt_now,
+            mark.generation
+        )
+    };
+    let what = format!(
+        "folding again gives ({}), committed by build {} was ({})",
+        show(state),
+        expected.build,
+        show(&expected.mark)
+    );
+    if expected.build == build { Verdict::Differs(what) } else { Verdict::OtherBuild(what) }
+}

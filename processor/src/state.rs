@@ -1,0 +1,302 @@
+//! Everything a partition knows: a pure function of its log.
+//!
+//! Lives here: what is kept, and its bytes in a snapshot. How it changes is in `step`.
+//!
+//! Invariants:
+//! * No clock, no I/O, no randomness, no order of a hash map.
+//! * State is never rolled back; it is thrown away and folded again.
+//! * [`PartitionState::save`] then [`PartitionState::load`] behaves the same to the byte.
+
+mod books;
+mod bytes;
+mod fleet;
+mod names;
+mod rules;
+mod saving;
+
+pub(crate) use books::Books;
+pub use bytes::Damaged;
+pub(crate) use fleet::{Fleet, Repeat, Version};
+pub(crate) use names::Names;
+pub use rules::TooManyNames;
+pub(crate) use rules::{Check, Rules, settings};
+pub(crate) use saving::{FORMAT, LoadError, canonical};
+
+use crate::outputs::{Chain, Outputs};
+use crate::step::{Measure, Queue};
+use journal::port::NewRecord;
+use schemas::Micros;
+use schemas::pipeline::Pipeline;
+use schemas::record::{Aggregate, DeviceSummary, EmissionKind, Totals};
+use scoring::{Lane, ModelSet};
+use windowing::api::{DeviceState, Footprint, Slot, Value};
+use windowing::partition::Partition;
+
+/// One partition's state.
+pub struct PartitionState {
+    pub(crate) core: Core,
+    pub(crate) lane: Lane,
+    pub(crate) queue: Queue,
+}
+
+impl std::fmt::Debug for PartitionState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = self.mark();
+        f.debug_struct("PartitionState").field("partition", &self.partition()).field("mark", &mark).finish()
+    }
+}
+
+/// What is left when models and the readings that wait for them are looked at separately.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) partition: u32,
+    pub(crate) partitions: u32,
+    /// Next offset.
+    pub(crate) position: i64,
+    /// Running maximum of receipt times.
+    pub(crate) receipt_now: Micros,
+    pub(crate) write_clock: Micros,
+    pub(crate) chain: Chain,
+    pub(crate) books: Books,
+    pub(crate) rules: Rules,
+    pub(crate) names: Names,
+    pub(crate) fleet: Fleet,
+    pub(crate) windows: Partition,
+    /// Ranges of offsets whose readings are not scored, by decision.
+    pub(crate) skips: Vec<(i64, i64)>,
+    pub(crate) scratch: Scratch,
+}
+
+/// Buffers that are kept from record to record.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    pub(crate) measured: Vec<Measure>,
+    pub(crate) values: Vec<Value<'static>>,
+    pub(crate) aggregate: Aggregate,
+    pub(crate) evicted: Vec<Slot>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            measured: Vec::new(),
+            values: Vec::new(),
+            evicted: Vec::new(),
+            aggregate: Aggregate {
+                device_id: String::new(),
+                metric: String::new(),
+                window: String::new(),
+                start: 0,
+                end: 0,
+                revision: 0,
+                kind: EmissionKind::Early,
+                newest: false,
+                count: 0,
+                nulls: 0,
+                sum: None,
+                min: None,
+                max: None,
+                first: None,
+                last: None,
+                mean: None,
+                m2: None,
+                merged_into: None,
+                device: Some(DeviceSummary::default()),
+                scores: Vec::new(),
+                contributed_at: 0,
+                generation: 0,
+                write_clock: 0,
+            },
+        }
+    }
+}
+
+/// What is published with a committed position, besides the outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Next offset.
+    pub position: i64,
+    /// Configuration in force.
+    pub generation: i64,
+    /// Chained digest of all outputs so far.
+    pub digest: Chain,
+    /// Write clock.
+    pub write_clock: Micros,
+    /// Running maximum of receipt times.
+    pub receipt_now: Micros,
+}
+
+impl PartitionState {
+    /// A partition of which nothing has been read; `position` is the first offset there is.
+    #[must_use]
+    pub fn new(partition: u32, partitions: u32, position: i64) -> Self {
+        Self {
+            core: Core {
+                partition,
+                partitions,
+                position,
+                receipt_now: 0,
+                write_clock: 0,
+                chain: Chain::default(),
+                books: Books { counted_from: position, ..Books::default() },
+                rules: Rules::none(),
+                names: Names::default(),
+                fleet: Fleet::default(),
+                windows: Partition::new(),
+                skips: Vec::new(),
+                scratch: Scratch::default(),
+            },
+            lane: Lane::new(&ModelSet::none()),
+            queue: Queue::default(),
+        }
+    }
+
+    /// Partition of `iot.raw`.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.core.partition
+    }
+
+    /// Next offset to be stepped.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.core.position
+    }
+
+    /// What is published with the position; readings that wait for their scores are not in it.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            position: self.core.position,
+            generation: self.core.rules.generation,
+            digest: self.core.chain,
+            write_clock: self.core.write_clock,
+            receipt_now: self.core.receipt_now,
+        }
+    }
+
+    /// The books.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.core.books.totals()
+    }
+
+    /// First offset counted, and offsets that retention took unread.
+    #[must_use]
+    pub fn counted(&self) -> (i64, i64) {
+        (self.core.books.counted_from, self.core.books.lost)
+    }
+
+    /// Partitions of `iot.raw`.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.core.partitions
+    }
+
+    /// Notes that retention took a range before it could be read.
+    pub(crate) fn note_lost(&mut self, from: i64, to: i64) {
+        if to > from {
+            self.core.books.lost += to - from;
+            self.core.position = to;
+        }
+    }
+
+    /// Leaves out what cannot be folded again.
+    pub(crate) fn jump(&mut self, to: i64) {
+        self.core.position = to;
+    }
+
+    /// Goes on from what was committed where the state itself cannot be exact.
+    pub(crate) fn adopt(&mut self, mark: &Mark, totals: Option<&Totals>) {
+        let core = &mut self.core;
+        core.position = mark.position;
+        core.chain = mark.digest;
+        core.write_clock = core.write_clock.max(mark.write_clock);
+        core.receipt_now = core.receipt_now.max(mark.receipt_now);
+        if let Some(totals) = totals {
+            core.books.adopt(totals, mark.position);
+        }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<&Pipeline> {
+        self.core.rules.pipeline.as_deref()
+    }
+
+    /// Readings of these offsets are not scored.
+    pub fn skip_scoring(&mut self, ranges: &[(i64, i64)]) {
+        for range in ranges {
+            if !self.core.skips.contains(range) {
+                self.core.skips.push(*range);
+            }
+        }
+    }
+
+    /// Receipt time at which something happens if nothing arrives.
+    #[must_use]
+    pub fn next_deadline(&mut self) -> Option<Micros> {
+        let windows = self.core.windows.next_deadline();
+        let stalled = self.core.fleet.stall_deadline();
+        windows.into_iter().chain(stalled).min()
+    }
+
+    /// Gives the waiting outputs their clock and digest and returns them finished; nothing may wait for scores.
+    pub fn seal(&mut self, out: &mut Outputs, to: Option<&mut Vec<NewRecord>>) {
+        debug_assert!(self.queue.is_empty(), "a cut never splits a scoring batch");
+        let Core { partition, write_clock, chain, books, .. } = &mut self.core;
+        out.seal(*partition, write_clock, chain, books, to);
+    }
+
+    /// One device's clock and open panes.
+    #[must_use]
+    pub fn explain(&self, device: &str) -> Option<(DeviceState, Option<Micros>)> {
+        let slot = self.core.windows.find(device)?;
+        Some((self.core.windows.explain(slot), self.core.fleet.entry(slot).last_receipt))
+    }
+
+    /// Device ids after `after` in alphabetical order, at most so many.
+    #[must_use]
+    pub fn device_ids(&self, after: &str, limit: usize) -> Vec<String> {
+        let mut ids: Vec<&str> = self.core.fleet.ids().map(|(_, id)| id).filter(|id| *id > after).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Devices known.
+    #[must_use]
+    pub fn devices(&self) -> usize {
+        self.core.fleet.len()
+    }
+
+    /// Name of a metric that windows speak of by number.
+    #[must_use]
+    pub fn metric_name(&self, metric: windowing::api::Metric) -> &str {
+        self.core.names.name(metric)
+    }
+
+    /// Panes open.
+    #[must_use]
+    pub fn panes(&self) -> u32 {
+        self.core.windows.panes()
+    }
+
+    /// Memory and panes of the windows.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.core.windows.footprint()
+    }
+
+    /// Readings before the position that wait for their scores: they have no outcome yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queue.readings()
+    }
+
+    /// Every measurement name, by number.
+    #[must_use]
+    pub fn metric_names(&self) -> Vec<String> {
+        self.core.names.all().map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,229 @@
+//! One record: the only way the state changes.
+//!
+//! Lives here: what kind of record it is, whether it belongs here, the order of effects. Below: a reading's way to
+//! the windows (`reading`, `queue`, `take`), what windows bring forth (`emit`), scores (`scores`), refusals
+//! (`letters`), configuration and metadata (`control`).
+//!
+//! Order of effects: what waits for scores is folded if this record could notice the difference; timers due at the
+//! record's receipt time fire; the record is applied.
+//!
+//! When a step returns [`Halt`], it has changed nothing that a second call would not change the same way: call it
+//! again with the same record.
+
+mod control;
+mod emit;
+mod letters;
+mod queue;
+mod reading;
+mod scores;
+mod take;
+
+pub(crate) use queue::Queue;
+pub(crate) use reading::Measure;
+
+use crate::mutation::{self, Mutation};
+use crate::outputs::Outputs;
+use crate::state::{Core, PartitionState};
+use journal::port::RecordRef;
+use schemas::Micros;
+use schemas::codec::{Codec, DecodeError};
+use schemas::grammar::ReadingLimits;
+use schemas::partition::partition_of;
+use schemas::pipeline::Model;
+use schemas::raw::{RawDecoder, RawView};
+use schemas::reason::{Reject, RejectReason};
+use schemas::record::Stage;
+use scoring::ModelSet;
+use std::sync::Arc;
+
+/// Where models come from. The same digests and settings always give the same models.
+pub trait Models: Send + Sync {
+    /// Makes these models ready.
+    ///
+    /// # Errors
+    /// A sentence; the partition waits until the model can be had.
+    fn load(&self, models: &[Model]) -> Result<ModelSet, String>;
+}
+
+/// No models at all: a pipeline that names one makes the partition wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoModels;
+
+impl Models for NoModels {
+    fn load(&self, models: &[Model]) -> Result<ModelSet, String> {
+        match models {
+            [] => Ok(ModelSet::none()),
+            [first, ..] => Err(format!("model `{}`: this process loads no models", first.name)),
+        }
+    }
+}
+
+impl Models for scoring::Loader {
+    fn load(&self, models: &[Model]) -> Result<ModelSet, String> {
+        Self::load(self, models).map_err(|why| why.to_string())
+    }
+}
+
+/// What steps need besides the state: the same for all partitions of a worker.
+pub struct Tools {
+    /// Codec.
+    pub codec: Codec,
+    /// Scratch of the record at hand.
+    pub decoder: RawDecoder,
+    /// Scratch for readings that are looked at once more after their scores are known.
+    again: RawDecoder,
+    /// Models.
+    pub models: Arc<dyn Models>,
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+impl Tools {
+    /// Tools with the default limits of a reading.
+    #[must_use]
+    pub fn new(codec: Codec, models: Arc<dyn Models>) -> Self {
+        let decoder = || RawDecoder::new(ReadingLimits::default());
+        Self { codec, decoder: decoder(), again: decoder(), models }
+    }
+}
+
+/// The world, not the record: nothing has happened, the same call may be made again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The schema table does not answer.
+    #[error("{0}")]
+    Schema(String),
+    /// A model of the configuration cannot be had.
+    #[error("the configuration of generation {generation} waits for a model: {why}")]
+    Model {
+        /// Offset of the decision.
+        generation: i64,
+        /// What is missing.
+        why: String,
+    },
+    /// The models took longer than the emergency brake allows.
+    #[error("scoring was stopped by the emergency brake: {0}")]
+    Braked(String),
+}
+
+/// How often a record has been sent round, in decimal.
+pub const REDRIVEN_HEADER: &str = "redriven";
+
+impl PartitionState {
+    /// Applies one record.
+    ///
+    /// # Errors
+    /// [`Halt`]: call again with the same record.
+    pub fn step(&mut self, record: &RecordRef<'_>, tools: &mut Tools, out: &mut Outputs) -> Result<(), Halt> {
+        let receipt = self.core.receipt_now.max(received_at(record));
+        if self.core.windows.next_eviction().is_some_and(|due| due <= receipt) {
+            self.flush(&tools.codec, &mut tools.again, out)?;
+            self.core.pass(record.offset, receipt, &mut self.lane, out);
+        }
+        let bare_json = self.core.rules.pipeline.as_ref().is_none_or(|pipeline| pipeline.bare_json);
+        match tools.decoder.decode(&tools.codec, record.value, bare_json) {
+            Ok(RawView::Reading(view)) => {
+                self.reading(record, receipt, &view, &tools.codec, &mut tools.again, out)?;
+            }
+            Ok(other) => {
+                self.flush(&tools.codec, &mut tools.again, out)?;
+                self.core.pass(record.offset, receipt, &mut self.lane, out);
+                self.other(record, receipt, other, &*tools.models, out)?;
+            }
+            Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
+            Err(DecodeError::Reject(reject)) => {
+                self.refuse(record, receipt, Stage::Decode, &reject, None, out);
+            }
+        }
+        self.core.receipt_now = receipt;
+        self.core.position = record.offset + 1;
+        Ok(())
+    }
+
+    /// Folds what waits for its scores: before a cut.
+    ///
+    /// # Errors
+    /// [`Halt::Braked`]: everything still waits.
+    pub fn settle(&mut self, tools: &mut Tools, out: &mut Outputs) -> Result<(), Halt> {
+        self.flush(&tools.codec, &mut tools.again, out)
+    }
+
+    /// A record that is no reading.
+    fn other(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        view: RawView<'_>,
+        models: &dyn Models,
+        out: &mut Outputs,
+    ) -> Result<(), Halt> {
+        let applied = match view {
+            RawView::Reading(_) | RawView::Tick => Ok(()),
+            RawView::Device(device) => self
+                .core
+                .gate(record, &device.device_id)
+                .and_then(|()| self.core.describe(record, receipt, device, out)),
+            RawView::Control(control) => self.configure(record, receipt, &control, models, out)?,
+            RawView::End(end) => match &end.device_id {
+                None => {
+                    self.core.end(None, &mut self.lane, out);
+                    Ok(())
+                }
+                Some(device) => self.core.gate(record, device).map(|()| {
+                    if let Some(slot) = self.core.windows.find(device) {
+                        self.core.end(Some(slot), &mut self.lane, out);
+                    }
+                }),
+            },
+        };
+        match applied {
+            Ok(()) => self.core.books.others += 1,
+            Err(reject) => self.refuse(record, receipt, Stage::Step, &reject, None, out),
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Whether a record of a device belongs to this partition.
+    fn gate(&self, record: &RecordRef<'_>, device_id: &str) -> Result<(), Reject> {
+        if record.key != Some(device_id.as_bytes()) {
+            return Err(key_mismatch(record.key, device_id));
+        }
+        let home = partition_of(device_id.as_bytes(), self.partitions);
+        if home == self.partition { Ok(()) } else { Err(self.misrouted(device_id, home)) }
+    }
+
+    #[cold]
+    fn misrouted(&self, device_id: &str, home: u32) -> Reject {
+        let Self { partition, partitions, .. } = self;
+        Reject::new(
+            RejectReason::Misrouted,
+            format!(
+                "`{device_id}` belongs to partition {home} of {partitions} by murmur2, and was found in {partition}"
+            ),
+        )
+    }
+}
+
+#[cold]
+fn key_mismatch(key: Option<&[u8]>, device_id: &str) -> Reject {
+    let found = match key {
+        None => "there is no key".to_owned(),
+        Some(key) => format!("the key is `{}`", String::from_utf8_lossy(key)),
+    };
+    Reject::new(RejectReason::KeyMismatch, format!("{found}; it must be the device id, `{device_id}`"))
+}
+
+/// Receipt time of a record.
+#[inline]
+fn received_at(record: &RecordRef<'_>) -> Micros {
+    if mutation::is(Mutation::WallClock) {
+        return mutation::wall_clock();
+    }
+    record.received_at
+}

@@ -1,0 +1,92 @@
+//! Dead letters: what could not be used, with everything needed to see why and to send it round again.
+
+use super::REDRIVEN_HEADER;
+use crate::outputs::Outputs;
+use crate::state::{Core, PartitionState};
+use journal::port::RecordRef;
+use schemas::Micros;
+use schemas::reason::Reject;
+use schemas::record::{DeadLetter, Stage};
+use schemas::topic::Topic;
+
+/// Bytes of a record that its dead letter carries.
+const LETTER_BYTES_MAX: usize = 256 << 10;
+
+/// Where the refused bytes come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub(super) offset: i64,
+    pub(super) received_at: Micros,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: &'a [u8],
+    pub(super) redriven: i32,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn of(record: &RecordRef<'a>) -> Self {
+        Self {
+            offset: record.offset,
+            received_at: record.received_at,
+            key: record.key,
+            value: record.value,
+            redriven: redriven(record),
+        }
+    }
+}
+
+/// How often a record has been sent round.
+pub(super) fn redriven(record: &RecordRef<'_>) -> i32 {
+    let header = record.headers.iter().find(|(name, _)| *name == REDRIVEN_HEADER);
+    let count = header.and_then(|(_, count)| std::str::from_utf8(count).ok()?.parse().ok());
+    count.unwrap_or(0).max(0)
+}
+
+impl PartitionState {
+    /// Refuses a record before anything of it was applied, and counts it.
+    #[cold]
+    pub(super) fn refuse(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        stage: Stage,
+        reject: &Reject,
+        device_id: Option<&str>,
+        out: &mut Outputs,
+    ) {
+        self.pass(record.offset, receipt, None, out);
+        self.core.books.received += 1;
+        self.core.books.rejected += 1;
+        out.at(record.offset, receipt);
+        self.core.letter(Source::of(record), stage, reject, device_id, out);
+    }
+}
+
+impl Core {
+    /// Writes the letter.
+    pub(super) fn letter(
+        &self,
+        source: Source<'_>,
+        stage: Stage,
+        reject: &Reject,
+        device_id: Option<&str>,
+        out: &mut Outputs,
+    ) {
+        let kept = &source.value[..source.value.len().min(LETTER_BYTES_MAX)];
+        let letter = DeadLetter {
+            reason: reject.reason.as_str().to_owned(),
+            detail: reject.detail.clone(),
+            stage,
+            source_topic: Some(Topic::Raw.name().to_owned()),
+            source_partition: i32::try_from(self.partition).ok(),
+            source_offset: Some(source.offset),
+            device_id: device_id.map(str::to_owned),
+            key: source.key.map(<[u8]>::to_vec),
+            value: kept.to_vec(),
+            truncated: kept.len() < source.value.len(),
+            redriven: source.redriven,
+            received_at: source.received_at,
+            write_clock: 0,
+        };
+        out.push(Topic::DeadLetters, source.key, &letter);
+    }
+}

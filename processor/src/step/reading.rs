@@ -1,0 +1,297 @@
+//! A reading: does it belong here, have we seen it, what did it measure, does the configuration want it.
+
+use super::Halt;
+use super::letters::Source;
+use super::take::{Mark, Taking};
+use crate::mutation::{self, Mutation};
+use crate::outputs::Outputs;
+use crate::state::{Check, Core, Fleet, Names, PartitionState, Repeat, Rules};
+use journal::port::RecordRef;
+use schemas::Micros;
+use schemas::codec::Codec;
+use schemas::pipeline::ClockAhead;
+use schemas::raw::RawDecoder;
+use schemas::reason::{Reject, RejectReason};
+use schemas::record::{Measured, Stage};
+use schemas::view::ReadingView;
+use windowing::api::{Metric, Sequence, Slot, Value};
+
+/// Values of a reading at most: the decoder's own limit with room to spare.
+pub(super) const VALUES_MAX: usize = 128;
+/// Within so much receipt time an equal reading without `seq` is a repeat.
+const REPEAT_SPAN: Micros = 1_000_000;
+
+/// One measurement that something wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measure {
+    pub(crate) metric: Metric,
+    /// After calibration; none: null.
+    pub(crate) value: Option<f64>,
+    /// Before calibration.
+    pub(crate) raw: Option<f64>,
+    /// Windows may take it; else it is for filters and models only.
+    pub(crate) aggregated: bool,
+}
+
+/// What is left to do with a reading.
+enum Judged {
+    Take { slot: Slot, event_time: Micros, restamped: bool, repeat: Option<Repeat>, beyond_horizon: bool },
+    Duplicate(Slot),
+    Filtered(Slot),
+}
+
+impl PartitionState {
+    pub(super) fn reading(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        view: &ReadingView<'_>,
+        codec: &Codec,
+        again: &mut RawDecoder,
+        out: &mut Outputs,
+    ) -> Result<(), Halt> {
+        if self.must_flush(record.value.len() + record.key.map_or(0, <[u8]>::len)) {
+            self.flush(codec, again, out)?;
+        }
+        if self.must_flush_for_panes(view.measurements().len()) {
+            self.flush(codec, again, out)?;
+        }
+        let judged = match self.core.judge(record, receipt, view) {
+            Ok(judged) => judged,
+            Err(reject) => {
+                self.refuse(record, receipt, Stage::Step, &reject, Some(view.device_id()), out);
+                return Ok(());
+            }
+        };
+        match judged {
+            Judged::Take { slot, event_time, restamped, repeat, beyond_horizon } => {
+                let mark = view.seq().map(|seq| Mark { boot: view.boot(), seq });
+                let source = Source::of(record);
+                let taking = Taking { slot, receipt, event_time, restamped, mark, repeat, source };
+                if self.lane.is_idle() {
+                    self.take_now(&taking, view, out);
+                } else {
+                    let skipped =
+                        self.core.skips.iter().any(|(from, to)| (*from..*to).contains(&record.offset));
+                    self.enqueue(taking, skipped)?;
+                }
+                self.core.books.beyond_horizon += i64::from(beyond_horizon);
+            }
+            Judged::Duplicate(slot) => {
+                self.pass(record.offset, receipt, Some(slot), out);
+                if !mutation::is(Mutation::UncountedDuplicate) {
+                    self.core.books.received += 1;
+                    self.core.books.duplicate += 1;
+                }
+            }
+            Judged::Filtered(slot) => {
+                self.pass(record.offset, receipt, Some(slot), out);
+                self.core.books.received += 1;
+                self.core.books.filtered += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Without models nothing waits: the reading goes straight to the windows.
+    #[inline]
+    fn take_now(&mut self, taking: &Taking<'_>, view: &ReadingView<'_>, out: &mut Outputs) {
+        self.core.pass(taking.source.offset, taking.receipt, &mut self.lane, out);
+        let mut values = std::mem::take(&mut self.core.scratch.values);
+        values.clear();
+        let wanted = self.core.scratch.measured.iter().filter(|measure| measure.aggregated);
+        values.extend(wanted.map(|m| Value { metric: m.metric, value: m.value, scores: &[] }));
+        self.core.take(taking, &values, out, || Some(view.to_owned()));
+        self.core.scratch.values = values;
+    }
+}
+
+impl Core {
+    /// Judges a reading against everything but the windows; its values are left in the scratch.
+    #[inline]
+    fn judge(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        view: &ReadingView<'_>,
+    ) -> Result<Judged, Reject> {
+        let device_id = view.device_id();
+        self.gate(record, device_id)?;
+        let Some(pipeline) = &self.rules.pipeline else { return Err(no_configuration()) };
+        let (drop_repeats, clock_ahead) = (pipeline.drop_repeats, pipeline.time.clock_ahead);
+        let mut event_time = view.event_time().unwrap_or(receipt);
+        let mut restamped = false;
+        if event_time > receipt.saturating_add(pipeline.time.max_ahead) {
+            if clock_ahead == ClockAhead::Reject {
+                return Err(ahead(event_time, receipt, pipeline.time.max_ahead));
+            }
+            event_time = receipt;
+            restamped = true;
+        }
+        let slot = self
+            .windows
+            .locate(device_id, receipt)
+            .map_err(|limit| Reject::new(RejectReason::DeviceLimit, limit.to_string()))?;
+        if let Some(overrides) = self.fleet.admit(slot, device_id) {
+            self.windows.set_overrides(slot, overrides);
+        }
+        let mut beyond_horizon = false;
+        if let Some(seq) = view.seq() {
+            match self.windows.sequence(slot, view.boot(), seq, event_time) {
+                Sequence::Fresh => {}
+                Sequence::Duplicate => return Ok(Judged::Duplicate(slot)),
+                Sequence::BeyondHorizon => beyond_horizon = true,
+            }
+        }
+        let mut repeat = None;
+        if drop_repeats && view.seq().is_none() {
+            let this = Repeat { event_time, fingerprint: fingerprint(view), receipt };
+            if self.fleet.entry(slot).repeat.as_deref().is_some_and(|last| last.repeats(&this)) {
+                return Ok(Judged::Duplicate(slot));
+            }
+            repeat = Some(this);
+        }
+        let Self { scratch, names, rules, fleet, books, .. } = self;
+        let unnamed = measure(&mut scratch.measured, names, rules, fleet, slot, view)?;
+        if !rules.checks.is_empty() && !passes(&rules.checks, &scratch.measured, fleet, slot, view) {
+            return Ok(Judged::Filtered(slot));
+        }
+        books.unnamed_values += unnamed;
+        Ok(Judged::Take { slot, event_time, restamped, repeat, beyond_horizon })
+    }
+}
+
+impl Repeat {
+    fn repeats(&self, later: &Self) -> bool {
+        self.event_time == later.event_time
+            && self.fingerprint == later.fingerprint
+            && later.receipt - self.receipt <= REPEAT_SPAN
+    }
+}
+
+/// Collects the measurements that something wants, calibrated; returns how many had no room among the names.
+#[inline]
+fn measure(
+    measured: &mut Vec<Measure>,
+    names: &mut Names,
+    rules: &Rules,
+    fleet: &mut Fleet,
+    slot: Slot,
+    view: &ReadingView<'_>,
+) -> Result<i64, Reject> {
+    measured.clear();
+    let mut unnamed = 0;
+    let entry = fleet.entry_mut(slot);
+    for (place, (name, value)) in view.measurements().enumerate() {
+        let (raw, boolean) = match value {
+            Measured::Null => (None, false),
+            Measured::Number(number) => (Some(number), false),
+            Measured::Bool(truth) => (Some(f64::from(u8::from(truth))), true),
+        };
+        let known = names.find(place, name);
+        let named = known.is_some_and(|metric| rules.is_named(metric));
+        let watched = known.is_some_and(|metric| rules.is_watched(metric));
+        let (metric, aggregated) = match (known, rules.per_device_max) {
+            (Some(metric), _) if named => (metric, true),
+            (Some(metric), Some(_)) if !boolean && entry.metrics.contains(&metric) => (metric, true),
+            (known, Some(most)) if !boolean => {
+                let room = entry.metrics.len() < most;
+                match known.or_else(|| if room { names.intern(name) } else { None }) {
+                    Some(metric) if room => {
+                        entry.metrics.push(metric);
+                        (metric, true)
+                    }
+                    Some(metric) if watched => {
+                        unnamed += 1;
+                        (metric, false)
+                    }
+                    _ => {
+                        unnamed += 1;
+                        continue;
+                    }
+                }
+            }
+            (Some(metric), _) if watched => (metric, false),
+            _ => continue,
+        };
+        measured.push(Measure { metric, value: raw, raw, aggregated });
+    }
+    if let Some(version) = entry.current()
+        && !version.calibration.is_empty()
+    {
+        for measure in measured {
+            let channel = version.calibration.iter().find(|(metric, ..)| *metric == measure.metric);
+            if let (Some((_, scale, offset)), Some(raw)) = (channel, measure.raw) {
+                let value = raw * scale + offset;
+                if !value.is_finite() {
+                    return Err(not_finite(names.name(measure.metric), raw, *scale, *offset));
+                }
+                measure.value = Some(value);
+            }
+        }
+    }
+    Ok(unnamed)
+}
+
+/// Whether every filter lets the reading pass.
+fn passes(checks: &[Check], measured: &[Measure], fleet: &Fleet, slot: Slot, view: &ReadingView<'_>) -> bool {
+    checks.iter().all(|check| match check {
+        Check::Range { metric, .. } => {
+            let found = measured.iter().find(|measure| measure.metric == *metric);
+            check.passes(found.and_then(|measure| measure.value))
+        }
+        Check::Tag { tag, any_of, not, pass_missing } => {
+            let own = view.tags().find(|(name, _)| name == tag).map(|(_, value)| value);
+            let device = || fleet.entry(slot).current()?.record.tags.get(tag).map(String::as_str);
+            match own.or_else(device) {
+                None => *pass_missing,
+                Some(value) => any_of.iter().any(|other| other == value) != *not,
+            }
+        }
+    })
+}
+
+/// FNV-1a over names and values, for comparison with the reading before it.
+fn fingerprint(view: &ReadingView<'_>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for (name, value) in view.measurements() {
+        add(name.as_bytes());
+        match value {
+            Measured::Null => add(&[0xff]),
+            Measured::Number(number) => add(&number.to_bits().to_le_bytes()),
+            Measured::Bool(truth) => add(&[0xfe, u8::from(truth)]),
+        }
+    }
+    hash
+}
+
+#[cold]
+fn no_configuration() -> Reject {
+    Reject::new(
+        RejectReason::NoConfiguration,
+        "no configuration has reached this partition yet; redrive it once there is one",
+    )
+}
+
+#[cold]
+fn ahead(event_time: Micros, receipt: Micros, max_ahead: Micros) -> Reject {
+    let by = event_time.saturating_sub(receipt) / 1_000_000;
+    let allowed = max_ahead / 1_000_000;
+    Reject::new(
+        RejectReason::ClockAhead,
+        format!("the event time is {by} s after the receipt time; at most {allowed} s are accepted"),
+    )
+}
+
+#[cold]
+fn not_finite(name: &str, raw: f64, scale: f64, offset: f64) -> Reject {
+    Reject::new(
+        RejectReason::NotFinite,
+        format!("`{name}`: {raw} x {scale} + {offset} is not finite; look at the device's calibration"),
+    )
+}

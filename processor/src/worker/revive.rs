@@ -1,0 +1,277 @@
+//! From an assignment to a live partition, and back from trouble.
+
+use super::assigned::{Assigned, Phase};
+use super::{RETRY_MAX, Worker, WorkerError};
+use crate::controller;
+use crate::recovery::{self, NoPlan, Recovery, Verdict};
+use journal::port::{JournalError, TopicPartition};
+use std::time::Duration;
+
+/// Brakes in a row after which a decision is asked for.
+const BRAKES_MAX: u32 = 3;
+
+impl Worker {
+    /// Brings partitions forward that wait for something and whose time has come.
+    pub(super) fn revive(&mut self) -> Result<(), WorkerError> {
+        let now = self.now();
+        let due: Vec<u32> = self.parts.iter().filter(|(_, part)| part.is_due(now)).map(|(p, _)| *p).collect();
+        for partition in due {
+            let Some(mut part) = self.parts.remove(&partition) else { continue };
+            let done = match &part.phase {
+                Phase::Starting { .. } => self.recover(&mut part),
+                _ => self.resume_blocked(&mut part),
+            };
+            self.reseek.insert(partition);
+            self.parts.insert(partition, part);
+            self.show(partition);
+            done?;
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, part: &mut Assigned) -> Result<(), WorkerError> {
+        let number = part.partition.partition;
+        let warm = self.warm.remove(&number);
+        let mut reader = match self.reader() {
+            Ok(reader) => reader,
+            Err(why) => return self.later(part, why),
+        };
+        let mut recovery = Recovery {
+            partition: number,
+            partitions: self.setup.journal.partitions(),
+            reader: &mut *reader,
+            tools: &self.setup.tools,
+        };
+        let plan = recovery.plan(part.fetched.as_ref(), warm);
+        let skips = controller::skips(&mut *reader, &self.setup.tools.codec, number);
+        let target = reader.bounds(part.partition).map(|(_, end)| end);
+        self.reader = Some(reader);
+        let (skips, target) = match (skips, target) {
+            (Ok(skips), Ok(target)) => (skips, target),
+            (Err(why), _) | (_, Err(why)) => return self.later(part, why),
+        };
+        match plan {
+            Ok(mut plan) => {
+                for note in plan.notes.drain(..).chain(plan.degraded.clone()) {
+                    self.report(part.partition, note);
+                }
+                plan.state.skip_scoring(&skips);
+                if self.setup.until_end && part.target.is_none() {
+                    part.target = Some(target);
+                }
+                part.begin(plan);
+                part.snapshots.taken_at = self.now();
+                self.replay_on(part);
+            }
+            Err(NoPlan::Later(why)) => {
+                let retry_at = self.now() + RETRY_MAX;
+                part.phase = Phase::Starting { retry_at, why: Some(why) };
+            }
+            Err(NoPlan::Quarantine(why)) => self.quarantine(part, why, None),
+        }
+        Ok(())
+    }
+
+    fn later(&mut self, part: &mut Assigned, why: JournalError) -> Result<(), WorkerError> {
+        if why.disposition() == journal::port::Disposition::Fatal {
+            return Err(self.journal_error(why));
+        }
+        let retry_at = self.now() + RETRY_MAX;
+        part.phase = Phase::Starting { retry_at, why: Some(why.to_string()) };
+        Ok(())
+    }
+
+    /// Tries a halted step again; after the third brake the range is kept from the models, by decision.
+    fn resume_blocked(&mut self, part: &mut Assigned) -> Result<(), WorkerError> {
+        let waiting = part.state.as_ref().and_then(|state| state.queue.range());
+        if part.braked.0 >= BRAKES_MAX
+            && let Some((first, last)) = waiting
+        {
+            part.braked.0 = 0;
+            let partition = part.partition.partition;
+            self.report(part.partition, format!("offsets {first} to {last} are kept from the models"));
+            let codec = &self.setup.tools.codec;
+            if let Err(why) = controller::decide_skip(&*self.appender, codec, partition, (first, last + 1)) {
+                return self.later(part, why);
+            }
+            part.start_over(self.now());
+            return Ok(());
+        }
+        if let Phase::Blocked { expected, .. } = &mut part.phase {
+            part.phase = expected.take().map_or(Phase::Live, Phase::Replaying);
+        }
+        Ok(())
+    }
+
+    /// A batch of a silent re-fold is done: its outputs are digested, the end is recognised.
+    pub(super) fn replay_on(&mut self, part: &mut Assigned) {
+        let Phase::Replaying(expected) = &part.phase else { return };
+        let until = expected.mark.position;
+        let Some(state) = &mut part.state else { return };
+        if let Err(halt) = state.settle(&mut self.setup.tools, &mut part.out) {
+            self.halt(part, &halt);
+            return;
+        }
+        state.seal(&mut part.out, None);
+        if state.position() >= until {
+            self.replayed(part);
+        }
+    }
+
+    /// The committed position is reached: is the state what was committed?
+    pub(super) fn replayed(&mut self, part: &mut Assigned) {
+        let Phase::Replaying(expected) = &part.phase else { return };
+        let expected = expected.clone();
+        let Some(state) = &mut part.state else { return };
+        if let Err(halt) = state.settle(&mut self.setup.tools, &mut part.out) {
+            self.halt(part, &halt);
+            return;
+        }
+        state.seal(&mut part.out, None);
+        part.phase = Phase::Live;
+        if part.degraded.is_some() {
+            self.adopt(part, &expected);
+            return;
+        }
+        match recovery::compare(&state.mark(), &expected, &self.setup.build) {
+            Verdict::Same => {}
+            Verdict::OtherBuild(what) => {
+                metrics::counter!("highwater_refold_differs_total").increment(1);
+                self.report(
+                    part.partition,
+                    format!("another build computed something else; going on: {what}"),
+                );
+                part.degraded = Some("continued after another build computed something else".to_owned());
+                self.adopt(part, &expected);
+            }
+            Verdict::Differs(what) => {
+                metrics::counter!("highwater_refold_differs_total").increment(1);
+                self.quarantine(part, what, Some(expected));
+            }
+        }
+    }
+
+    /// Goes on from what was committed.
+    pub(super) fn adopt(&mut self, part: &mut Assigned, expected: &recovery::Expected) {
+        let Some(state) = &mut part.state else { return };
+        let reader = match self.reader.take() {
+            Some(reader) => Ok(reader),
+            None => self.setup.journal.reader(),
+        };
+        let adopted = reader.map_err(NoPlan::from).and_then(|mut reader| {
+            let mut recovery = Recovery {
+                partition: part.partition.partition,
+                partitions: state.partitions(),
+                reader: &mut *reader,
+                tools: &self.setup.tools,
+            };
+            let adopted = recovery.adopt(state, &expected.mark);
+            self.reader = Some(reader);
+            adopted
+        });
+        match adopted {
+            Ok(()) => part.phase = Phase::Live,
+            Err(why) => {
+                let retry_at = self.now() + RETRY_MAX;
+                part.phase = Phase::Starting { retry_at, why: Some(why.to_string()) };
+                part.state = None;
+            }
+        }
+    }
+
+    pub(super) fn quarantine(&self, part: &mut Assigned, why: String, expected: Option<recovery::Expected>) {
+        self.report(part.partition, format!("quarantined: {why}"));
+        part.phase = Phase::Quarantined { why, expected };
+    }
+
+    /// Retention has run over the position.
+    pub(super) fn out_of_range(&mut self, partition: TopicPartition, offset: i64, start: i64) {
+        let number = partition.partition;
+        let Some(part) = self.parts.get_mut(&number) else { return };
+        if let (Phase::Live, Some(state)) = (&part.phase, &mut part.state) {
+            let from = state.position();
+            state.note_lost(from, start);
+            metrics::counter!("highwater_lost_records_total").increment((start - from).cast_unsigned());
+            self.report(
+                partition,
+                format!(
+                    "retention took offsets {from} to {} before they were read: they are lost",
+                    start - 1
+                ),
+            );
+        } else {
+            let now = self.now();
+            if let Some(part) = self.parts.get_mut(&number) {
+                part.start_over(now);
+            }
+            self.report(partition, format!("the log starts at {start} now, {offset} is gone; starting over"));
+        }
+        self.reseek.insert(number);
+    }
+
+    /// Lets the consumer deliver what the states want next, and nothing to those that wait.
+    pub(super) fn reposition(&mut self) -> Result<(), WorkerError> {
+        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
+        let mut failed = None;
+        for number in std::mem::take(&mut self.reseek) {
+            let Some(part) = self.parts.get_mut(&number) else { continue };
+            let wants = part.wants();
+            match wants {
+                None => {
+                    part.paused = true;
+                    consumer.pause(part.partition);
+                }
+                Some(position) => {
+                    if part.paused && !self.throttled {
+                        consumer.resume(part.partition);
+                    }
+                    part.paused = false;
+                    if let Err(why) = consumer.seek(part.partition, position) {
+                        failed = Some(why);
+                    }
+                }
+            }
+        }
+        self.consumer = Some(consumer);
+        failed.map_or(Ok(()), |why| self.trouble(&why))
+    }
+}
+
+impl Assigned {
+    /// Whether it waits for something and its time has come.
+    fn is_due(&self, now: Duration) -> bool {
+        match &self.phase {
+            Phase::Starting { retry_at, .. } | Phase::Blocked { retry_at, .. } => *retry_at <= now,
+            _ => false,
+        }
+    }
+
+    /// Throws the state away; it will be folded again from what was committed.
+    pub(super) fn start_over(&mut self, now: Duration) {
+        self.phase = Phase::Starting { retry_at: now, why: None };
+        self.state = None;
+        self.out.clear();
+        self.unsent.clear();
+        self.cut_to = self.committed;
+    }
+
+    /// Next offset it wants to be given; none: nothing at the moment.
+    fn wants(&self) -> Option<i64> {
+        let position = self.position()?;
+        let reading = matches!(self.phase, Phase::Live | Phase::Replaying(_));
+        (reading && self.target.is_none_or(|target| position < target)).then_some(position)
+    }
+
+    /// What keeps it from ever reaching its end.
+    pub(super) fn stuck(&self) -> Option<String> {
+        match &self.phase {
+            Phase::Quarantined { why, .. } => Some(format!("partition {}: {why}", self.partition.partition)),
+            _ => None,
+        }
+    }
+
+    /// Nothing is left to be committed.
+    pub(super) fn is_clean_or_empty(&self) -> bool {
+        self.is_clean() || (matches!(self.phase, Phase::Live) && !self.has_progress() && !self.waits())
+    }
+}
