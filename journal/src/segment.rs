@@ -240,3 +240,6 @@ fn recycled<T, U>(mut vec: Vec<T>) -> Vec<U> {
 fn damaged(base: i64) -> JournalError {
     JournalError::Fatal(format!("the segment at offset {base} is damaged: its records do not parse"))
 }
+
+#[cfg(test)]
+mod tests;
