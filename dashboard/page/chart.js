@@ -1,7 +1,7 @@
 // Charts of one metric: the mean with its band from least to greatest, alerts on it, and scores beneath.
 
 import { h } from "./dom.js";
-import { moment, value } from "./format.js";
+import { moment, timeLabels, value } from "./format.js";
 
 const HEIGHT = 300;
 const SCORES_HEIGHT = 130;
@@ -44,7 +44,7 @@ function columns(rows, fields) {
 function axes(palette, unit) {
   const shared = { stroke: palette.muted, grid: { stroke: palette.line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   return [
-    { ...shared, space: 90 },
+    { ...shared, space: 80, values: (_, ticks, __, ___, step) => timeLabels(ticks, step) },
     { ...shared, size: 62, values: (_, ticks) => ticks.map((tick) => value(tick)), label: unit, labelFont: "12px system-ui, sans-serif", labelSize: unit ? 20 : 0 },
   ];
 }

@@ -36,17 +36,19 @@ export function fleetView(root, parameters) {
     const asked = wanted;
     const found = [];
     let cursor;
+    let total;
     for (let page = 0; page < pages; page += 1) {
       const answer = await ask("/v1/devices", { q: asked, latest: true, limit: PAGE, cursor }, signal);
       found.push(...answer.items);
       cursor = answer.next;
+      total = answer.total;
       if (!cursor) break;
     }
-    if (asked === wanted) draw(found, cursor);
+    if (asked === wanted) draw(found, cursor, total);
   }, 30_000, problem);
 
-  function draw(found, next) {
-    drawTiles({ devices: found, more: Boolean(next) });
+  function draw(found, next, total) {
+    drawTiles({ devices: found, total });
     if (!found.length) {
       fill(list, wanted
         ? empty(`No device matches “${wanted}”.`, "The search looks at ids, sites, models and tags.")
@@ -66,11 +68,11 @@ export function fleetView(root, parameters) {
 
   function drawTiles(news) {
     Object.assign(known, news);
-    const { devices: found, more, lag, books, totals } = known;
+    const { devices: found, total, lag, books, totals } = known;
     const recent = found?.filter((device) => device.seen_at && Date.now() - new Date(device.seen_at) < 300_000).length;
     const behind = lag && !["ok", "silent"].includes(lag.state ?? "ok");
     fill(tiles,
-      tile("Devices", found ? `${count(found.length)}${more ? "+" : ""}` : "–", found ? `${count(recent)} seen in the last 5 minutes` : ""),
+      tile("Devices", found ? count(total) : "–", found ? `${count(recent)} of ${count(found.length)} listed seen in the last 5 minutes` : ""),
       tile("Alerts", totals ? `${count(totals.shown)}${totals.more ? "+" : ""}` : "–", "in the last hour", totals?.shown ? "warn" : undefined, "#/alerts"),
       tile("Backlog", lag ? backlogFigure(lag) : "–", lag?.sentence ?? "", behind ? "warn" : undefined, "#/backlog"),
       tile("Books", books ? (books.balanced ? "Balanced" : "Off") : "–",

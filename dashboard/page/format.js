@@ -2,9 +2,13 @@
 
 import { h } from "./dom.js";
 
-const short = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const long = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const year = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const day = { month: "short", day: "numeric" };
+const short = new Intl.DateTimeFormat(undefined, clock);
+const long = new Intl.DateTimeFormat(undefined, { ...day, ...clock });
+const year = new Intl.DateTimeFormat(undefined, { year: "numeric", ...day, ...clock });
+const tickDay = new Intl.DateTimeFormat(undefined, day);
+const tickMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const whole = new Intl.NumberFormat();
 
 /** A whole number with separators. */
@@ -66,4 +70,18 @@ export function tickAges() {
     const text = age(element.dataset.age);
     if (element.textContent !== text) element.textContent = text;
   }
+}
+
+/** Labels of a time axis: the hour, or the day where it begins. `times` are in seconds, `step` between them. */
+export function timeLabels(times, step) {
+  let before;
+  return times.map((at) => {
+    const date = new Date(at * 1000);
+    const today = tickDay.format(date);
+    const begins = today !== before;
+    before = today;
+    if (step >= 86_400) return today;
+    const text = (step < 60 ? short : tickMinute).format(date);
+    return begins ? `${text}\n${today}` : text;
+  });
 }

@@ -42,7 +42,10 @@ function route(first) {
     if (link.dataset.view === shown) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (shown === "alerts") setNew(0);
+  if (shown === "alerts") {
+    setNew(0);
+    fill(document.getElementById("toasts"));
+  }
   if (!first) {
     root.querySelector("h1")?.focus({ preventScroll: true });
     scrollTo(0, 0);

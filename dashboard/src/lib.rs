@@ -62,6 +62,12 @@ pub struct DashboardHandle {
     pub address: SocketAddr,
 }
 
+/// A device as `/v1/devices` lists it, for others that answer the same question.
+#[must_use]
+pub fn device_row(row: &store::port::DeviceRow) -> serde_json::Value {
+    rows::device(row, None)
+}
+
 /// Opens the port and serves until the shutdown begins.
 ///
 /// # Errors

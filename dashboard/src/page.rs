@@ -88,3 +88,9 @@ pub(crate) async fn secure(mut response: Response) -> Response {
     }
     response
 }
+
+/// The paths of all files.
+#[cfg(test)]
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|file| file.path)
+}

@@ -32,6 +32,7 @@ fn list(api: &Api, page: Page, wanted: Option<&str>, latest: bool) -> Result<Val
         Some(wanted) => search(api, page, wanted)?,
     };
     let mut value = listed(&found, |row| rows::device(row, None));
+    value["total"] = api.store.totals().map_err(store_problem)?.devices.into();
     if latest {
         for (row, item) in found.items.iter().zip(value["items"].as_array_mut().into_iter().flatten()) {
             let latest = api.store.latest(&row.device_id).map_err(store_problem)?;
