@@ -69,7 +69,7 @@ pub async fn start(deps: IngestDeps, config: IngestConfig) -> std::io::Result<In
     let door = Arc::new(Door::new(config, recorder, clock, journal.appender(), readiness, shutdown.clone()));
     let ledger = door.ledger.clone();
     let outage = Arc::clone(&door.outage);
-    let router = require(http::router(door), &keys, Role::Ingest);
+    let router = require(http::router(door), &keys, Role::Ingest).merge(http::description());
     let serving = serve("ingest", listener, router, limits, &shutdown, Phase::StopIntake);
     tracing::info!(%address, "ingest listens");
     supervisor.task("ingest", serving);

@@ -1,4 +1,5 @@
-//! Requests and answers. What each path takes and gives stands in the surface page of the documentation.
+//! Requests and answers. What each path takes and gives stands in `openapi.json` and, for people, in
+//! `docs/ingest.md`.
 
 mod devices;
 
@@ -10,7 +11,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{post, put};
+use axum::routing::{get, post, put};
 use chassis::body::{self, BodyError};
 use chassis::problem::Problem;
 use serde::Serialize;
@@ -24,7 +25,16 @@ const BUSY_RETRY_S: u64 = 1;
 /// Least seconds before a request that met an outage is sent again.
 const OUTAGE_RETRY_S: u64 = 5;
 
-/// The paths, all for the role ingest.
+/// What each path takes and gives; tested against the server.
+const OPENAPI: &str = include_str!("../openapi.json");
+
+/// The description, which needs no key.
+pub(crate) fn description() -> Router {
+    let described = ([(header::CONTENT_TYPE, "application/json")], OPENAPI);
+    Router::new().route("/v1/openapi.json", get(async move || described))
+}
+
+/// The paths that write, all for the role ingest.
 pub(crate) fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/v1/readings", post(readings))

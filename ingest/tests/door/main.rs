@@ -4,6 +4,7 @@
 
 mod back_pressure;
 mod bad_input;
+mod described;
 mod durable;
 mod fake;
 mod good_input;
