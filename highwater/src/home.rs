@@ -7,9 +7,11 @@
 
 pub(crate) mod admin;
 pub(crate) mod books;
+pub(crate) mod brief;
 pub(crate) mod drain;
 pub(crate) mod live;
 pub(crate) mod offline;
+pub(crate) mod processor;
 pub(crate) mod watch;
 
 use crate::config::Settings;
@@ -26,8 +28,6 @@ use ingest::{Ingest, IngestDeps};
 use journal::port::Journal;
 use journal::sqlite::SqliteJournal;
 use live::Live;
-use processor::{Processor, ProcessorDeps};
-use scoring::{Loader, LoaderConfig};
 use sink::{SinkDeps, SinkHandle};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,12 +102,12 @@ impl Home {
         let admin_address = listener.local_addr()?;
         let identity = telemetry::identity(parts.service);
         let admin = Admin::new(identity, readiness.clone(), metrics, Arc::clone(&keys), shutdown.clone())
-            .merge(admin::router(Arc::clone(&live), Arc::clone(&opened.store)));
+            .merge(admin::router(Arc::clone(&live), Arc::clone(&opened.store) as _));
         supervisor.task("admin", admin.serve(listener, ServerLimits::default()));
 
         let starting = Starting { settings, parts, supervisor, readiness, keys, opened, live };
         starting.sink()?;
-        starting.processor().await?;
+        starting.processor()?;
         let ingest = starting.ingest().await?.map(|ingest| ingest.address());
         let dashboard = starting.dashboard().await?.map(|dashboard| dashboard.address);
         starting.watch();
@@ -224,29 +224,20 @@ impl Starting {
         Ok(())
     }
 
-    async fn processor(&self) -> Result<()> {
+    fn processor(&self) -> Result<()> {
         if !self.parts.process {
             return Ok(());
         }
-        let directory = crate::config::directory_of(&self.settings.journal.path);
-        let loader = Loader::new(
-            Arc::new(scoring::shipped::Shipped),
-            LoaderConfig { cache_dir: Some(directory.join("models")), ..LoaderConfig::default() },
-        )?;
-        let deps = ProcessorDeps {
+        let running = processor::start(processor::Deps {
+            settings: &self.settings,
             journal: self.opened.port(),
             codec: self.opened.codec.clone(),
-            loader,
-            supervisor: self.supervisor.clone(),
-            readiness: self.readiness.clone(),
-            clock: Clock::system(),
-            pipeline: self.settings.pipeline.clone(),
+            supervisor: &self.supervisor,
+            readiness: &self.readiness,
             apply: self.parts.apply,
             until_end: self.parts.until_end,
-        };
-        let config = self.settings.process.clone();
-        let processor: Processor = tokio::task::spawn_blocking(move || processor::start(deps, config)).await??;
-        self.live.set_processor(processor);
+        })?;
+        self.live.set_processor(running);
         Ok(())
     }
 

@@ -145,7 +145,7 @@ async fn verify(home: &Home, report: &Report) -> Result<Option<Verification>> {
         return Ok(None);
     }
     let address = home.dashboard().context("the demo runs a dashboard")?;
-    Ok(Some(loadgen::verify(&report.truth, &format!("http://{address}")).await?))
+    Ok(Some(loadgen::verify(&report.truth, &format!("http://{address}"), None).await?))
 }
 
 async fn stop_signal(home: &Home) {

@@ -3,6 +3,7 @@
 use crate::cli::ImportArgs;
 use crate::client::Client;
 use crate::exit::{Outcome, Usage};
+use crate::home::brief::{BriefHome, Closed};
 use crate::import::time::Zone;
 use crate::import::{Row, RowRules, Rows};
 use crate::progress::Progress;
@@ -49,10 +50,10 @@ pub(crate) async fn run(args: ImportArgs) -> Result<Outcome> {
         report(&args, &imported, None);
         return Ok(outcome(&imported));
     }
-    let home = crate::home::open_for_import(&args.config).await?;
-    let client = Client::new(&home.ingest_url(), None)?;
+    let home = BriefHome::open(&args.config).await?;
+    let client = Client::new(&home.ingest_url()?, None)?;
     let sent = send_files(&args, &client).await;
-    let closed = home.drain().await?;
+    let closed = home.close().await?;
     let imported = sent?;
     report(&args, &imported, Some(&closed));
     if closed.balanced { Ok(outcome(&imported)) } else { Ok(Outcome::Negative) }
@@ -62,7 +63,7 @@ fn outcome(imported: &Imported) -> Outcome {
     if imported.rejected > 0 && imported.accepted == 0 { Outcome::Negative } else { Outcome::Done }
 }
 
-fn report(args: &ImportArgs, imported: &Imported, closed: Option<&crate::home::Closed>) {
+fn report(args: &ImportArgs, imported: &Imported, closed: Option<&Closed>) {
     if args.json {
         println!("{}", json!({ "imported": imported, "home": closed }));
         return;

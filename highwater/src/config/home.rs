@@ -1,7 +1,8 @@
 //! `[journal]` and `[store]`: which home, and its bounds.
 
 use chassis::config::Problems;
-use journal::sqlite::{Retention, SqliteConfig};
+use journal::Retention;
+use journal::sqlite::SqliteConfig;
 use schemas::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

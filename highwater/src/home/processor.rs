@@ -1,0 +1,93 @@
+//! The processor in this process: started, stopped at its place in the shutdown, and watched.
+
+use crate::config::Settings;
+use anyhow::Result;
+use chassis::BoxError;
+use chassis::admin::Readiness;
+use chassis::shutdown::Phase;
+use chassis::supervise::Supervisor;
+use journal::port::Journal;
+use processor::{Processor, Start};
+use schemas::codec::Codec;
+use scoring::{Loader, LoaderConfig};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Name in the readiness and among the threads.
+const NAME: &str = "processor";
+/// Between two looks at whether a worker has ended or a stop is asked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What the processor works with.
+pub(super) struct Deps<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) codec: Codec,
+    pub(super) supervisor: &'a Supervisor,
+    pub(super) readiness: &'a Readiness,
+    pub(super) apply: bool,
+    pub(super) until_end: bool,
+}
+
+/// A handle that many may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Running(Arc<Mutex<Processor>>);
+
+impl Running {
+    /// The processor, for the moment of a question.
+    pub(crate) fn get(&self) -> MutexGuard<'_, Processor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the processor; it stops when the drain has ended, after its last commit and snapshots.
+///
+/// # Errors
+/// When the model host or a thread cannot be started.
+pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
+    let directory = crate::config::directory_of(&deps.settings.journal.path);
+    let cache = LoaderConfig { cache_dir: Some(directory.join("models")), ..LoaderConfig::default() };
+    let loader = Loader::new(Arc::new(scoring::shipped::Shipped), cache)?;
+    deps.readiness.missing(NAME, "its partitions");
+    let processor = Processor::start(Start {
+        journal: Arc::clone(&deps.journal),
+        codec: deps.codec,
+        models: Arc::new(loader),
+        config: deps.settings.process.clone(),
+        pipeline: deps.settings.pipeline.clone(),
+        apply: deps.apply,
+        until_end: deps.until_end,
+        build: crate::telemetry::identity(NAME).build.to_owned(),
+    })?;
+    let running = Running(Arc::new(Mutex::new(processor)));
+    let (watched, readiness) = (running.clone(), deps.readiness.clone());
+    let (shutdown, partitions) = (deps.supervisor.shutdown().clone(), deps.journal.partitions());
+    deps.supervisor.thread(NAME, move || -> Result<(), BoxError> {
+        // The sink stops after everything is committed.
+        let _hold = shutdown.hold(Phase::Commit, NAME);
+        loop {
+            if watched.get().wait(Duration::ZERO)? {
+                break;
+            }
+            if all_live(&watched, partitions) {
+                readiness.ready(NAME);
+            }
+            if shutdown.wait_reached(Phase::Drain, LOOK_EVERY) {
+                watched.get().stop();
+                while !watched.get().wait(LOOK_EVERY)? {}
+                break;
+            }
+        }
+        shutdown.begin("the processor has reached the end");
+        Ok(())
+    })?;
+    Ok(running)
+}
+
+/// Every partition is owned by a worker here and folds.
+fn all_live(running: &Running, partitions: u32) -> bool {
+    use processor::view::PartitionPhase::{Degraded, Ok};
+    let view = running.get().view().clone();
+    let live = view.partitions().iter().filter(|partition| matches!(partition.phase, Ok | Degraded { .. })).count();
+    live == partitions as usize
+}
