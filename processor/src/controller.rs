@@ -23,7 +23,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-const DECISIONS: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
+pub(crate) const DECISIONS: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
 /// Records of one poll.
 const POLL_RECORDS_MAX: usize = 256;
 
@@ -54,8 +54,8 @@ pub struct Controller {
     read_to: i64,
     known_to: Option<i64>,
     latest: Option<(i64, Control)>,
-    proposed: bool,
-    told: bool,
+    /// The file's pipeline has been weighed against the decisions: once in a controller's life.
+    weighed: bool,
     /// Partition -> generation it is known to have.
     has: BTreeMap<u32, i64>,
     pending: Vec<(u32, i64, Receiver<Result<Vec<i64>, JournalError>>)>,
@@ -85,8 +85,7 @@ impl Controller {
             read_to: 0,
             known_to: None,
             latest: None,
-            proposed: false,
-            told: false,
+            weighed: false,
             has: BTreeMap::new(),
             pending: Vec::new(),
             view: Arc::default(),
@@ -185,7 +184,6 @@ impl Controller {
         self.read_to = start;
         self.known_to = Some(end);
         self.latest = None;
-        self.proposed = false;
         self.has.clear();
         self.pending.clear();
         let mut reader = self.journal.reader()?;
@@ -200,36 +198,27 @@ impl Controller {
         Ok(())
     }
 
-    /// Appends the file's pipeline as a decision, if there is none yet or it may replace the one in force.
+    /// Appends the file's pipeline as a decision, if there is none yet or it may replace the one in force. Later
+    /// decisions of others stand.
     fn propose(&mut self) -> Result<(), JournalError> {
-        let same = |control: &Control| {
-            let in_force = control.pipeline.as_deref();
-            in_force == Some(&self.proposal) || in_force.and_then(again).as_deref() == Some(&self.proposal)
-        };
-        match &self.latest {
-            Some((_, control)) if same(control) => return Ok(()),
-            Some((generation, _)) if !self.apply => {
-                if !self.told {
-                    self.told = true;
+        if self.weighed {
+            return Ok(());
+        }
+        if let Some((generation, control)) = &self.latest {
+            let same = control.pipeline.as_deref().and_then(again).as_deref() == Some(&self.proposal);
+            if same || !self.apply {
+                if !same {
                     tracing::warn!(
                         generation,
                         "the configuration file says something else than the generation in force; propose it with --apply"
                     );
                 }
+                self.weighed = true;
                 return Ok(());
             }
-            _ if self.proposed => return Ok(()),
-            _ => {}
         }
-        let decision = Control {
-            generation: -1,
-            pipeline: Some(self.proposal.clone()),
-            models: None,
-            skip_from: None,
-            skip_to: None,
-        };
-        decide(&*self.appender, &self.codec, &decision)?;
-        self.proposed = true;
+        decide(&*self.appender, &self.codec, &pipeline_decision(self.proposal.clone()))?;
+        self.weighed = true;
         Ok(())
     }
 
@@ -293,6 +282,11 @@ fn again(text: &str) -> Option<String> {
     serde_json::from_str::<Pipeline>(text).ok().map(|pipeline| canonical(&pipeline))
 }
 
+/// A decision about the pipeline; its generation is the offset it gets.
+pub(crate) fn pipeline_decision(text: String) -> Control {
+    Control { generation: -1, pipeline: Some(text), models: None, skip_from: None, skip_to: None }
+}
+
 /// Appends a decision.
 fn decide(appender: &dyn Appender, codec: &Codec, decision: &Control) -> Result<(), JournalError> {
     let record = NewRecord { to: DECISIONS, key: None, value: codec.to_bytes(decision), headers: Vec::new() };
@@ -332,16 +326,29 @@ pub(crate) fn skips(
     codec: &Codec,
     partition: u32,
 ) -> Result<Vec<(i64, i64)>, JournalError> {
-    let (start, end) = reader.bounds(DECISIONS)?;
     let mine = partition_only(partition);
-    let (mut from, mut ranges) = (start, Vec::new());
+    let mut ranges = Vec::new();
+    read_decisions(reader, codec, |_, control| {
+        if control.models.as_deref() == Some(&mine)
+            && let (Some(from), Some(to)) = (control.skip_from, control.skip_to)
+        {
+            ranges.push((from, to));
+        }
+    })?;
+    Ok(ranges)
+}
+
+/// Every decision that can be read, in order, with its offset.
+pub(crate) fn read_decisions(
+    reader: &mut dyn Reader,
+    codec: &Codec,
+    mut each: impl FnMut(i64, Control),
+) -> Result<(), JournalError> {
+    let (mut from, end) = reader.bounds(DECISIONS)?;
     while from < end {
         let next = reader.read(DECISIONS, from, POLL_RECORDS_MAX, &mut |record| {
-            if let Ok(control) = codec.decode::<Control>(record.value)
-                && control.models.as_deref() == Some(&mine)
-                && let (Some(from), Some(to)) = (control.skip_from, control.skip_to)
-            {
-                ranges.push((from, to));
+            if let Ok(control) = codec.decode::<Control>(record.value) {
+                each(record.offset, control);
             }
         })?;
         if next == from {
@@ -349,5 +356,5 @@ pub(crate) fn skips(
         }
         from = next;
     }
-    Ok(ranges)
+    Ok(())
 }

@@ -15,6 +15,7 @@ pub mod config;
 pub mod controller;
 mod mutation;
 mod observe;
+pub mod ops;
 pub mod outputs;
 mod recovery;
 pub mod run;

@@ -2,4 +2,5 @@
 //! a straight-line fold that knows no cuts, commits, snapshots or workers.
 
 mod batches;
+mod crashes;
 mod world;

@@ -69,8 +69,10 @@ pub struct PartitionView {
     /// Chained digest of all outputs so far, hexadecimal.
     pub digest: String,
     /// Write clock.
+    #[serde(serialize_with = "crate::ops::rfc3339")]
     pub write_clock: Micros,
     /// Running maximum of receipt times.
+    #[serde(serialize_with = "crate::ops::rfc3339")]
     pub receipt_now: Micros,
     /// The books at `position`.
     #[serde(skip)]
@@ -86,6 +88,7 @@ pub struct PartitionView {
     /// Panes open.
     pub panes: u32,
     /// Receipt time at which something happens if nothing arrives.
+    #[serde(serialize_with = "crate::ops::rfc3339_or_null")]
     pub next_deadline: Option<Micros>,
     /// Latest durable snapshot.
     pub snapshot: Option<SnapshotView>,
@@ -98,6 +101,7 @@ pub struct PartitionView {
     /// Emergency brakes since the partition was assigned.
     pub brakes: u64,
     /// The journal's clock when this was written.
+    #[serde(serialize_with = "crate::ops::rfc3339")]
     pub seen_at: Micros,
 }
 
@@ -116,6 +120,7 @@ pub struct SnapshotView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Incident {
     /// The journal's clock.
+    #[serde(serialize_with = "crate::ops::rfc3339")]
     pub at: Micros,
     /// Partition of `iot.raw`.
     pub partition: u32,

@@ -1,14 +1,9 @@
-//! Batches, commits, workers and restarts must not change a byte.
+//! Batches, commits, snapshots and workers must not change a byte.
 
-use super::world::{World, brisk, history, pipeline};
-
-fn prepared(seed: u64, readings: u64) -> World {
-    let world = World::new(2);
-    world.configure(0, &pipeline());
-    history(&world, seed, readings);
-    world.end();
-    world
-}
+use super::world::{TURNS_MAX, World, brisk, prepared};
+use crate::config::ProcessorConfig;
+use crate::worker::Worker;
+use std::time::Duration;
 
 #[test]
 fn what_is_committed_is_the_straight_line_fold() {
@@ -19,4 +14,96 @@ fn what_is_committed_is_the_straight_line_fold() {
     assert!(expected.len() >= 8, "a history with a bit of everything: {:?}", expected.keys());
     let totals = &ends[&0].0;
     assert!(totals.aggregated > 100 && totals.duplicate > 0 && totals.rejected > 0 && totals.filtered > 0);
+    assert!(totals.late > 0, "{totals:?}");
+}
+
+#[test]
+fn batch_size_commit_interval_and_snapshots_change_nothing() {
+    let mut first = None;
+    for (records, interval_ms, refold, bytes_max) in [
+        (1, 20, Duration::ZERO, 1 << 20),
+        (7, 40, Duration::from_secs(60), 1 << 20),
+        (64, 1_000, Duration::ZERO, 500),
+        (5_000, 60, Duration::from_millis(1), 1 << 20),
+    ] {
+        let world = prepared(2, 250);
+        let config = ProcessorConfig {
+            poll_records_max: records,
+            commit_interval: Duration::from_millis(interval_ms),
+            refold_budget: refold,
+            commit_bytes_max: bytes_max,
+            ..brisk()
+        };
+        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+        world.check().expect("the same bytes as the straight line");
+        let written = world.written();
+        assert_eq!(first.get_or_insert(written.clone()), &written, "{records} records a poll");
+    }
+}
+
+/// Turns several workers in turn until all have reached the end.
+fn run_together(world: &World, mut workers: Vec<Worker>) {
+    for _ in 0..TURNS_MAX {
+        let mut index = 0;
+        while index < workers.len() {
+            if workers[index].turn().expect("it runs") {
+                workers.remove(index).finish().expect("it leaves");
+            } else {
+                index += 1;
+            }
+        }
+        if workers.is_empty() {
+            return;
+        }
+        world.pass(Duration::from_millis(15));
+    }
+    panic!("not at rest: {:#?}", world.view.partitions());
+}
+
+#[test]
+fn the_number_of_workers_changes_nothing() {
+    for workers in [1, 2, 3] {
+        let world = prepared(3, 250);
+        let config = ProcessorConfig { poll_records_max: 20, ..brisk() };
+        let all = (0..workers).map(|number| world.worker(&format!("w{number}"), &config, true)).collect();
+        run_together(&world, all);
+        world.check().unwrap_or_else(|why| panic!("{workers} workers: {why}"));
+    }
+}
+
+#[test]
+fn a_worker_that_joins_and_leaves_in_between_changes_nothing() {
+    let world = prepared(4, 300);
+    let config = ProcessorConfig { poll_records_max: 10, ..brisk() };
+    let mut first = world.worker("first", &config, true);
+    let turn = |worker: &mut Worker, turns: usize| {
+        for _ in 0..turns {
+            worker.turn().expect("it runs");
+            world.pass(Duration::from_millis(15));
+        }
+    };
+    turn(&mut first, 5);
+    let mut second = world.worker("second", &config, false);
+    for _ in 0..6 {
+        turn(&mut second, 1);
+        turn(&mut first, 1);
+    }
+    second.finish().expect("it leaves");
+    drop(second);
+    world.run_to_end(first).expect("it runs");
+    world.check().expect("the same bytes");
+}
+
+#[test]
+fn what_was_folded_twice_from_a_snapshot_is_the_same() {
+    // Two runs, one after the other, the second from the first one's snapshot.
+    let world = prepared(5, 200);
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    let covered = world.view.partitions();
+    assert!(covered.is_empty(), "a worker that has left shows nothing");
+    super::world::history(&world, 6, 200);
+    world.end();
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    world.check().expect("the same bytes");
+    assert_eq!(world.view.incidents(), [], "nothing happened worth telling");
 }

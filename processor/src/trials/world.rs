@@ -27,7 +27,7 @@ pub(super) const OUTPUTS: [Topic; 6] =
     [Topic::Aggregates, Topic::Alerts, Topic::Late, Topic::DeadLetters, Topic::Scores, Topic::Devices];
 
 /// Turns after which a worker that has not come to rest never will.
-const TURNS_MAX: usize = 2_000;
+pub(super) const TURNS_MAX: usize = 2_000;
 
 pub(super) struct World {
     pub(super) journal: MemoryJournal,
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// Turns the worker until it has reached the end, and lets it leave.
-    pub(super) fn run_to_end(&self, mut worker: Worker) -> Result<(), WorkerError> {
+    pub(super) fn run(&self, worker: &mut Worker) -> Result<(), WorkerError> {
         for _ in 0..TURNS_MAX {
             if worker.turn()? {
                 return worker.finish();
@@ -165,6 +165,11 @@ impl World {
             self.pass(Duration::from_millis(30));
         }
         panic!("the worker has not come to rest: {:#?} {:#?}", self.view.partitions(), self.view.incidents());
+    }
+
+    /// The same for the last use of a worker.
+    pub(super) fn run_to_end(&self, mut worker: Worker) -> Result<(), WorkerError> {
+        self.run(&mut worker)
     }
 
     /// What is committed.
@@ -267,6 +272,15 @@ pub(super) fn resolved(raw: serde_json::Value) -> Pipeline {
     let pipeline = raw.resolve(&shipped, &mut problems);
     assert_eq!(problems.list(), [], "the pipeline is right");
     pipeline
+}
+
+/// Two partitions with a history that ends.
+pub(super) fn prepared(seed: u64, readings: u64) -> World {
+    let world = World::new(2);
+    world.configure(0, &pipeline());
+    history(&world, seed, readings);
+    world.end();
+    world
 }
 
 /// A fast configuration: cuts at every opportunity.

@@ -1,0 +1,111 @@
+//! What operators ask and may change, for commands and the admin address: everything answers from shared views, from
+//! the log, or through the owners' mailboxes.
+//!
+//! Does not live here: HTTP, tables, exit codes.
+
+pub mod books;
+pub mod decisions;
+pub mod devices;
+pub mod letters;
+
+pub use books::{BooksLine, books};
+pub use decisions::{InForce, in_force, propose};
+pub use devices::{DeviceExplained, devices, explain_device};
+pub use letters::{Letter, Letters, Redriven};
+
+use crate::view::{Incident, NoAnswer, PartitionView, Question, View};
+use journal::port::JournalError;
+use schemas::Micros;
+use serde::{Serialize, Serializer};
+
+/// Why an operation gave no answer, by what the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpsError {
+    /// There is no such thing here.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is there, and this must not be done with it.
+    #[error("{0}")]
+    Refused(String),
+    /// Ask again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<JournalError> for OpsError {
+    fn from(why: JournalError) -> Self {
+        Self::Unavailable(why.to_string())
+    }
+}
+
+impl From<NoAnswer> for OpsError {
+    fn from(why: NoAnswer) -> Self {
+        Self::Unavailable(why.to_string())
+    }
+}
+
+/// One partition, with what has happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartitionExplained {
+    /// As last seen.
+    #[serde(flatten)]
+    pub view: PartitionView,
+    /// Oldest first.
+    pub incidents: Vec<Incident>,
+    /// What an operator can do now.
+    pub advice: &'static str,
+}
+
+/// One partition of this process.
+///
+/// # Errors
+/// [`OpsError::NotFound`] when no worker of this process owns it.
+pub fn explain_partition(view: &View, partition: u32) -> Result<PartitionExplained, OpsError> {
+    use crate::view::PartitionPhase as Phase;
+    let seen = view.partition(partition).ok_or_else(|| not_owned(partition))?;
+    let advice = match &seen.phase {
+        Phase::Ok => "nothing to do",
+        Phase::Starting { .. } => "it begins as soon as its state can be had",
+        Phase::Recovering { .. } => {
+            "it is folding again what was committed; nothing is published until it is there"
+        }
+        Phase::Degraded { .. } => "it is live; windows that were open at the time may lack readings",
+        Phase::Blocked { .. } => "it goes on by itself once what it waits for is there",
+        Phase::Quarantined { .. } => {
+            "the same build computed something else from the same log: keep the incident's text for a report, then \
+             `partitions release` goes on from what was committed"
+        }
+    };
+    let incidents = view.incidents().into_iter().filter(|incident| incident.partition == partition).collect();
+    Ok(PartitionExplained { view: seen, incidents, advice })
+}
+
+/// Lets a quarantined partition go on from what was committed.
+///
+/// # Errors
+/// [`OpsError::Refused`] when it is not quarantined, or there is nothing to go on from.
+pub fn release(view: &View, partition: u32) -> Result<(), OpsError> {
+    view.partition(partition).ok_or_else(|| not_owned(partition))?;
+    let released = view.ask(|reply| Question::Release { partition, reply })?;
+    if released.into_iter().any(|released| released) {
+        return Ok(());
+    }
+    Err(OpsError::Refused(format!("partition {partition} is not quarantined, or has nothing to go on from")))
+}
+
+fn not_owned(partition: u32) -> OpsError {
+    OpsError::NotFound(format!("no worker of this process owns partition {partition}"))
+}
+
+/// Microseconds as RFC 3339 in UTC.
+pub(crate) fn rfc3339<S: Serializer>(at: &Micros, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&chassis::clock::rfc3339(*at))
+}
+
+/// The same where there may be none.
+pub(crate) fn rfc3339_or_null<S: Serializer>(at: &Option<Micros>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => rfc3339(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
