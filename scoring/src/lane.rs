@@ -80,6 +80,8 @@ pub(crate) struct LaneModel {
     columns: Vec<f64>,
     /// The first value that went into `columns`.
     columns_cell: u32,
+    /// Hashes below it are in the sample.
+    sample_below: u64,
 }
 
 /// A model takes this metric as its `input`-th.
@@ -135,38 +137,45 @@ impl Lane {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
-        let first_cell = *self.starts.last().unwrap_or(&0);
-        for (cell, input) in (first_cell..).zip(reading.values) {
-            self.route(input.metric, &name_of);
-            let value = input.value.filter(|value| value.is_finite()).unwrap_or(f64::NAN);
-            for route in self.routes[input.metric as usize].iter().flatten() {
-                let info = &self.set.loaded()[route.model];
-                self.models[route.model].take(info, reading, *route, cell, value);
+        for input in reading.values {
+            let known = self.routes.get(input.metric as usize).is_some_and(Option::is_some);
+            if !known {
+                self.find_routes(input.metric, name_of(input.metric));
             }
         }
-        for (model, loaded) in self.models.iter_mut().zip(self.set.loaded()) {
-            model.end_reading(loaded, reading);
-        }
-        let row = Row(u32::try_from(self.pending()).unwrap_or(u32::MAX));
-        self.starts.push(first_cell + u32::try_from(reading.values.len()).unwrap_or(u32::MAX));
-        Ok(row)
+        Ok(self.take(reading))
     }
 
     /// Finds out, once for each metric, which models take it.
-    fn route<'n>(&mut self, metric: u16, name_of: &impl Fn(u16) -> &'n str) {
-        let metric = metric as usize;
-        if self.routes.len() <= metric {
-            self.routes.resize(metric + 1, None);
-        }
-        if self.routes[metric].is_some() {
-            return;
-        }
-        let name = name_of(u16::try_from(metric).unwrap_or(u16::MAX));
+    fn find_routes(&mut self, metric: u16, name: &str) {
         let takes = |(model, loaded): (usize, &Loaded)| {
             let input = loaded.info.inputs.names().iter().position(|input| input == name)?;
             Some(Route { model, input: u16::try_from(input).unwrap_or(u16::MAX) })
         };
-        self.routes[metric] = Some(self.set.loaded().iter().enumerate().filter_map(takes).collect());
+        let routes = self.set.loaded().iter().enumerate().filter_map(takes).collect();
+        let metric = metric as usize;
+        if self.routes.len() <= metric {
+            self.routes.resize(metric + 1, None);
+        }
+        self.routes[metric] = Some(routes);
+    }
+
+    /// Not generic, so that it is compiled here, where what it calls can be inlined.
+    fn take(&mut self, reading: &Reading<'_>) -> Row {
+        let first_cell = *self.starts.last().unwrap_or(&0);
+        let loaded = self.set.loaded();
+        for (cell, input) in (first_cell..).zip(reading.values) {
+            let value = input.value.filter(|value| value.is_finite()).unwrap_or(f64::NAN);
+            for route in self.routes[input.metric as usize].iter().flatten() {
+                self.models[route.model].take(&loaded[route.model], reading, *route, cell, value);
+            }
+        }
+        for (model, loaded) in self.models.iter_mut().zip(loaded) {
+            model.end_reading(loaded, reading);
+        }
+        let row = Row(u32::try_from(self.pending()).unwrap_or(u32::MAX));
+        self.starts.push(first_cell + u32::try_from(reading.values.len()).unwrap_or(u32::MAX));
+        row
     }
 
     /// Scores everything that is pending, in one batch a model where possible.
@@ -261,6 +270,7 @@ impl LaneModel {
             counters: Counters { model: name, version, ..Counters::default() },
             columns: Vec::new(),
             columns_cell: 0,
+            sample_below: u64::MAX.checked_div(u64::from(loaded.info.sample_every)).unwrap_or(0),
         }
     }
 
@@ -273,7 +283,7 @@ impl LaneModel {
             }
             self.columns[route.input as usize] = value;
         } else if !(value.is_nan() && loaded.required[0]) {
-            self.add(loaded, reading, route.input, cell, &[value]);
+            self.add(reading, route.input, cell, &[value]);
         }
     }
 
@@ -286,14 +296,14 @@ impl LaneModel {
         let lacking =
             columns.iter().zip(&loaded.required).any(|(value, required)| *required && value.is_nan());
         if !lacking && !columns.iter().all(|value| value.is_nan()) {
-            self.add(loaded, reading, 0, self.columns_cell, &columns);
+            self.add(reading, 0, self.columns_cell, &columns);
         }
         self.columns = columns;
         self.columns.clear();
     }
 
-    fn add(&mut self, loaded: &Loaded, reading: &Reading<'_>, stream: u16, cell: u32, values: &[f64]) {
-        let sampled = is_sampled(reading.offset, stream, loaded.info.sample_every);
+    fn add(&mut self, reading: &Reading<'_>, stream: u16, cell: u32, values: &[f64]) {
+        let sampled = is_sampled(reading.offset, stream, self.sample_below);
         let series = Series { stream, slot: reading.slot };
         self.queue.push(&NewRow { series, event_time: reading.event_time, cell, sampled }, values);
     }
@@ -340,12 +350,8 @@ impl LaneModel {
 
 /// The sample is a function of the log: of the offset and of which input it is. A hash, because devices that report
 /// in turn would make every n-th offset the same device.
-fn is_sampled(offset: i64, input: u16, sample_every: u32) -> bool {
-    match sample_every {
-        0 => false,
-        1 => true,
-        every => mix(offset.cast_unsigned() ^ u64::from(input) << 48).is_multiple_of(u64::from(every)),
-    }
+fn is_sampled(offset: i64, input: u16, sample_below: u64) -> bool {
+    sample_below == u64::MAX || mix(offset.cast_unsigned() ^ u64::from(input) << 48) < sample_below
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).

@@ -49,6 +49,7 @@ impl Queue {
         self.series.len()
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, row: &NewRow, values: &[f64]) {
         let index = self.member(row.series);
         self.series.push(index);
@@ -60,6 +61,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn member(&mut self, series: Series) -> u32 {
         let seen = &mut self.seen[series.stream as usize];
         let slot = series.slot as usize;

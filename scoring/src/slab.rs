@@ -21,6 +21,7 @@ impl Slab {
     }
 
     /// Appends the slot's bytes.
+    #[inline]
     pub(crate) fn gather(&self, slot: u32, into: &mut Vec<u8>) {
         let at = slot as usize * self.stride;
         match self.bytes.get(at..at + self.stride) {
@@ -30,6 +31,7 @@ impl Slab {
     }
 
     /// Replaces the slot's bytes.
+    #[inline]
     pub(crate) fn scatter(&mut self, slot: u32, bytes: &[u8]) {
         let at = slot as usize * self.stride;
         let end = at + self.stride;

@@ -61,6 +61,7 @@ impl Flushed {
     /// # Panics
     /// When the row is not of this flush, or had fewer values.
     #[must_use]
+    #[inline]
     pub fn verdicts(&self, row: Row, value: usize) -> &[Verdict] {
         let cell = self.starts[row.0 as usize] as usize + value;
         assert!(cell < self.starts[row.0 as usize + 1] as usize, "the reading has no such value");

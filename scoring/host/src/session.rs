@@ -48,12 +48,14 @@ pub struct Scored {
 impl Scored {
     /// Row -> score.
     #[must_use]
+    #[inline]
     pub fn scores(&self) -> &[f64] {
         &self.values[self.score_at..self.score_at + self.rows]
     }
 
     /// A row's flags.
     #[must_use]
+    #[inline]
     pub fn flags(&self, row: usize) -> u8 {
         self.flags.get(row).copied().unwrap_or(0)
     }

@@ -83,6 +83,16 @@ struct Series {
     variance: f64,
 }
 
+/// `f64::max` for numbers: two instructions here, where the one that minds NaN is a call.
+fn greatest(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
+/// `f64::min` for numbers.
+fn least(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
 impl Series {
     fn read(bytes: &[u8; STRIDE]) -> Self {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -99,12 +109,12 @@ impl Series {
 
     /// Scores a value, then learns it.
     fn fold(&mut self, value: f64, settings: &Settings) -> f64 {
-        let diff = value.clamp(-MAGNITUDE_MAX, MAGNITUDE_MAX) - self.mean;
-        let floor = settings.sigma_min.max(settings.sigma_min_ratio * self.mean.abs());
-        let sigma = self.variance.sqrt().max(floor);
-        let score = if self.rows == 0 || diff == 0.0 { 0.0 } else { (diff.abs() / sigma).min(SCORE_MAX) };
+        let diff = least(greatest(value, -MAGNITUDE_MAX), MAGNITUDE_MAX) - self.mean;
+        let floor = greatest(settings.sigma_min, settings.sigma_min_ratio * self.mean.abs());
+        let sigma = greatest(self.variance.sqrt(), floor);
+        let score = if self.rows == 0 || diff == 0.0 { 0.0 } else { least(diff.abs() / sigma, SCORE_MAX) };
 
-        let weight = settings.alpha.max(1.0 / (f64::from(self.rows) + 1.0));
+        let weight = greatest(settings.alpha, 1.0 / (f64::from(self.rows) + 1.0));
         let step = weight * diff;
         self.mean += step;
         self.variance = (1.0 - weight) * (self.variance + diff * step);
@@ -113,7 +123,7 @@ impl Series {
         self.rows = self.rows.saturating_add(1);
         if self.refractory > 0 {
             self.refractory -= 1;
-            return score.min(settings.trigger / 2.0);
+            return least(score, settings.trigger / 2.0);
         }
         if warm && score >= settings.trigger {
             self.refractory = settings.refractory_rows;
