@@ -21,6 +21,9 @@ function colors(host) {
   return found;
 }
 
+/** A tick's label; ticks are round already. */
+const level = (tick) => (Math.abs(tick) >= 1e6 || (tick !== 0 && Math.abs(tick) < 1e-3) ? tick.toExponential(1) : tick.toLocaleString(undefined, { maximumFractionDigits: 4 }));
+
 const seconds = (text) => Date.parse(text) / 1000;
 
 /** Rows, oldest first, as columns; with an empty place wherever the series has a gap. */
@@ -45,7 +48,7 @@ function axes(palette, unit) {
   const shared = { stroke: palette.muted, grid: { stroke: palette.line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   return [
     { ...shared, space: 80, values: (_, ticks, __, ___, step) => timeLabels(ticks, step) },
-    { ...shared, size: 62, values: (_, ticks) => ticks.map((tick) => value(tick)), label: unit, labelFont: "12px system-ui, sans-serif", labelSize: unit ? 20 : 0 },
+    { ...shared, size: 62, values: (_, ticks) => ticks.map(level), label: unit, labelFont: "12px system-ui, sans-serif", labelSize: unit ? 20 : 0 },
   ];
 }
 

@@ -201,12 +201,17 @@ function factsOf(object) {
   return [
     h("dl", { class: "facts-list" }, plain.map(([name, entry]) => h("div", {}, h("dt", {}, title(name)), h("dd", {}, fact(entry))))),
     lists.map(([name, entries]) => {
-      const names = Object.keys(entries[0]).filter((key) => entries.some((entry) => entry[key] !== null && typeof entry[key] !== "object"));
+      const names = Object.keys(entries[0]).filter((key) => entries.some((entry) => entry[key] !== null && typeof entry[key] !== "object")).sort(byPlace);
       return [h("h3", { class: "card-title small-title" }, `${title(name)} (${count(entries.length)})`),
         table(title(name), names.map((key) => ({ title: title(key), number: typeof entries[0][key] === "number" })), entries.slice(0, 50).map((entry) => names.map((key) => fact(entry[key]))))];
     }),
   ];
 }
+
+/** What names a thing first, explanations last. */
+const PLACES = ["metric", "window", "start", "end", "state", "count"];
+const place = (name) => (name === "why" ? 99 : PLACES.includes(name) ? PLACES.indexOf(name) : 50);
+const byPlace = (a, b) => place(a) - place(b) || (a < b ? -1 : 1);
 
 const title = (name) => (name.charAt(0).toUpperCase() + name.slice(1)).replace(/[_-]/g, " ");
 

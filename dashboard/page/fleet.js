@@ -72,7 +72,7 @@ export function fleetView(root, parameters) {
     const recent = found?.filter((device) => device.seen_at && Date.now() - new Date(device.seen_at) < 300_000).length;
     const behind = lag && !["ok", "silent"].includes(lag.state ?? "ok");
     fill(tiles,
-      tile("Devices", found ? count(total) : "–", found ? `${count(recent)} of ${count(found.length)} listed seen in the last 5 minutes` : ""),
+      tile("Devices", found ? count(total) : "–", found ? `${count(recent)} of ${count(found.length)} listed seen within 5 minutes` : ""),
       tile("Alerts", totals ? `${count(totals.shown)}${totals.more ? "+" : ""}` : "–", "in the last hour", totals?.shown ? "warn" : undefined, "#/alerts"),
       tile("Backlog", lag ? backlogFigure(lag) : "–", lag?.sentence ?? "", behind ? "warn" : undefined, "#/backlog"),
       tile("Books", books ? (books.balanced ? "Balanced" : "Off") : "–",

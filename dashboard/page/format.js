@@ -19,8 +19,13 @@ export function value(number, unit) {
   if (typeof number !== "number" || !Number.isFinite(number)) return "–";
   const size = Math.abs(number);
   const text = size !== 0 && (size >= 1e7 || size < 1e-3) ? number.toExponential(2)
-    : number.toLocaleString(undefined, { maximumFractionDigits: size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4 });
+    : fixed(number, Number.isInteger(number) ? 0 : size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
   return unit ? `${text} ${unit}` : text;
+}
+
+/** Always as many digits, so that columns of figures line up and changing ones do not jump. */
+function fixed(number, digits) {
+  return number.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** A span of seconds in its two largest units. */
