@@ -8,7 +8,6 @@ use crate::slab::Slab;
 use crate::verdict::{FailedRow, Flushed, Verdict};
 use schemas::pipeline::Inputs;
 use scoring_host::{LogLevel, Session};
-use std::borrow::Borrow;
 
 /// A reading to be scored.
 #[derive(Clone, Copy, Debug)]
@@ -128,12 +127,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`Full`], and nothing has changed.
-    pub fn push<'r, 'n>(
-        &mut self,
-        reading: impl Borrow<Reading<'r>>,
-        name_of: impl Fn(u16) -> &'n str,
-    ) -> Result<Row, Full> {
-        let reading = reading.borrow();
+    pub fn push<'n>(&mut self, reading: Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
@@ -143,7 +137,7 @@ impl Lane {
                 self.find_routes(input.metric, name_of(input.metric));
             }
         }
-        Ok(self.take(reading))
+        Ok(self.take(&reading))
     }
 
     /// Finds out, once for each metric, which models take it.

@@ -96,7 +96,7 @@ fn settings_that_make_no_sense_are_refused() {
     for settings in
         [r#"{"alpha": 0}"#, r#"{"alpha": 1.5}"#, r#"{"sigma-min": -1}"#, r#"{"alhpa": 0.1}"#, "[]", "{"]
     {
-        let error = loader.load(&[ewma(settings, each(&["a"]))]).err().expect(settings).to_string();
+        let error = loader.load(&[ewma(settings, each(&["a"]))]).expect_err(settings).to_string();
         assert!(error.starts_with("model `ewma`: refuses its settings: "), "{settings}: {error}");
     }
 }
