@@ -84,7 +84,7 @@ fn scored(lane: &mut Lane, rows: &[(u32, f64)], batch: usize) -> (f64, Duration)
             offset += 1;
             let values = [Input { metric: 0, value: Some(*value) }];
             let reading = Reading { slot: *slot, event_time: offset, offset, values: &values };
-            pushed.push(lane.push(reading, |_| "temp").expect("a batch fits"));
+            pushed.push(lane.push(&reading, |_| "temp").expect("a batch fits"));
         }
         let started = Instant::now();
         lane.flush(&mut flushed).expect("nothing brakes here");

@@ -127,7 +127,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`Full`], and nothing has changed.
-    pub fn push<'n>(&mut self, reading: Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
+    pub fn push<'n>(&mut self, reading: &Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
@@ -137,7 +137,7 @@ impl Lane {
                 self.find_routes(input.metric, name_of(input.metric));
             }
         }
-        Ok(self.take(&reading))
+        Ok(self.take(reading))
     }
 
     /// Finds out, once for each metric, which models take it.

@@ -7,7 +7,7 @@
 //! let mut lane = Lane::new(&loader.load(&pipeline.models)?);       // one per partition
 //! let mut flushed = Flushed::default();                            // reused
 //! if !lane.fits(reading.values.len()) { lane.flush(&mut flushed)?; }
-//! let row = lane.push(reading, |metric| names[metric])?;
+//! let row = lane.push(&reading, |metric| names[metric])?;
 //! lane.flush(&mut flushed)?;
 //! for verdict in flushed.verdicts(row, 0) { .. }                   // by model, for the first value of that reading
 //! ```

@@ -18,15 +18,15 @@ fn a_full_lane_says_so_and_keeps_what_it_has() {
     let reading = Reading { slot: 0, event_time: 0, offset: 0, values: &values };
     let mut pushed = 0;
     while lane.fits(values.len()) {
-        lane.push(reading, |metric| METRICS[metric as usize]).unwrap();
+        lane.push(&reading, |metric| METRICS[metric as usize]).unwrap();
         pushed += 1;
     }
     assert_eq!(pushed, ROWS_MAX / 3);
-    assert_eq!(lane.push(reading, |metric| METRICS[metric as usize]), Err(Full));
+    assert_eq!(lane.push(&reading, |metric| METRICS[metric as usize]), Err(Full));
     let mut flushed = Flushed::default();
     lane.flush(&mut flushed).unwrap();
     assert_eq!((flushed.rows(), lane.counters()[0].rows), (pushed, 3 * pushed as u64));
-    assert!(lane.push(reading, |metric| METRICS[metric as usize]).is_ok());
+    assert!(lane.push(&reading, |metric| METRICS[metric as usize]).is_ok());
 }
 
 #[test]
@@ -34,9 +34,9 @@ fn readings_without_rows_are_bounded_too() {
     let mut lane = Lane::new(&load(&[ewma("{}", each(&["a"]))]));
     let reading = Reading { slot: 0, event_time: 0, offset: 0, values: &[] };
     for _ in 0..ROWS_MAX {
-        lane.push(reading, |_| "x").unwrap();
+        lane.push(&reading, |_| "x").unwrap();
     }
-    assert_eq!(lane.push(reading, |_| "x"), Err(Full));
+    assert_eq!(lane.push(&reading, |_| "x"), Err(Full));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_metric_nobody_scores_is_not_scored_and_its_name_is_asked_for_once() {
     };
     let values = [Input { metric: 9, value: Some(1.0) }];
     let reading = Reading { slot: 0, event_time: 0, offset: 0, values: &values };
-    let rows = [lane.push(reading, name_of).unwrap(), lane.push(reading, name_of).unwrap()];
+    let rows = [lane.push(&reading, name_of).unwrap(), lane.push(&reading, name_of).unwrap()];
     let mut flushed = Flushed::default();
     lane.flush(&mut flushed).unwrap();
     assert_eq!(rows.map(|row| flushed.verdicts(row, 0)), [[Verdict::NotScored]; 2]);

@@ -114,7 +114,7 @@ pub(crate) fn try_run(
     for (offset, trial) in (first_offset..).zip(trials) {
         let reading =
             Reading { slot: trial.slot, event_time: offset * 1_000_000, offset, values: &trial.values };
-        rows.push(lane.push(reading, |metric| METRICS[metric as usize]).unwrap());
+        rows.push(lane.push(&reading, |metric| METRICS[metric as usize]).unwrap());
     }
     lane.flush(flushed)?;
     let values = |(row, trial): (&_, &Trial)| {
