@@ -5,7 +5,7 @@
 
 use crate::Micros;
 use crate::reason::{Reject, RejectReason};
-use crate::record::{Device, Measured};
+use crate::record::Device;
 
 /// First accepted event time: 2000-01-01T00:00:00Z. Before it, a clock that was never set is likelier than a reading.
 pub const EVENT_TIME_MIN: Micros = 946_684_800_000_000;
@@ -246,18 +246,6 @@ pub(crate) fn check_boot(boot: &str) -> Result<(), Reject> {
             shown(boot)
         ),
     ))
-}
-
-/// Checks a number of a reading.
-///
-/// # Errors
-/// `not-finite`.
-#[inline]
-pub(crate) fn check_measured(name: &str, measured: Measured) -> Result<(), Reject> {
-    match measured {
-        Measured::Number(value) if !value.is_finite() => Err(not_finite(name, &value.to_string())),
-        _ => Ok(()),
-    }
 }
 
 #[cold]

@@ -7,8 +7,8 @@ use crate::avro::{Datum as _, Input};
 use crate::codec::{Codec, Datum, DecodeError, MAGIC, foreign_bytes};
 use crate::contract::Subject;
 use crate::grammar::{
-    ReadingLimits, bad_seq, check_boot, check_device_id, check_measured, duplicate, no_measurements,
-    too_large, too_many_measurements, too_many_tags,
+    ReadingLimits, bad_seq, check_boot, check_device_id, duplicate, no_measurements, not_finite, too_large,
+    too_many_measurements, too_many_tags,
 };
 use crate::json::ReadingParser;
 use crate::reason::{Reject, RejectReason};
@@ -51,6 +51,7 @@ impl RawView<'_> {
 #[derive(Debug, Default)]
 pub struct RawDecoder {
     parser: ReadingParser,
+    texts: Vec<u8>,
     resolved: Vec<u8>,
 }
 
@@ -58,7 +59,7 @@ impl RawDecoder {
     /// With these limits.
     #[must_use]
     pub fn new(limits: ReadingLimits) -> Self {
-        Self { parser: ReadingParser::new(limits), resolved: Vec::new() }
+        Self { parser: ReadingParser::new(limits), ..Self::default() }
     }
 
     /// Decodes one value. Bare JSON is refused unless `bare_json`.
@@ -97,13 +98,14 @@ impl RawDecoder {
         // The order of the union in `raw.avsc`.
         let view = match input.index(5, "record")? {
             0 => {
-                let ReadingParser { limits, buffer, parts } = &mut self.parser;
+                let ReadingParser { limits, parts, .. } = &mut self.parser;
                 if value.len() > limits.reading_bytes_max {
                     return Err(too_large(value.len(), limits).into());
                 }
-                read_reading(&mut input, limits, buffer, parts)?;
-                input.finish()?;
-                return Ok(RawView::Reading(ReadingView::new(buffer, parts)));
+                read_reading(&mut input, limits, &mut self.texts, parts)?;
+                let text = std::str::from_utf8(&self.texts)
+                    .map_err(|why| Reject::new(RejectReason::MalformedAvro, why.to_string()))?;
+                return Ok(RawView::Reading(ReadingView::new(text, parts)));
             }
             1 => RawView::Device(Device::read(&mut input, "record")?),
             2 => RawView::Control(Control::read(&mut input, "record")?),
@@ -120,19 +122,103 @@ impl RawDecoder {
     }
 }
 
-/// Reads a reading: texts into `buffer`, the parts into `parts`.
+/// Texts of a reading, one behind the other. Each is checked on its own, most by being plain ASCII, so that the whole
+/// is text too.
+struct Texts<'d>(&'d mut Vec<u8>);
+
+impl Texts<'_> {
+    #[inline]
+    fn keep(&mut self, text: &[u8]) -> Span {
+        let start = self.0.len();
+        self.0.extend_from_slice(text);
+        Span::new(start, self.0.len())
+    }
+}
+
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| (0x20..0x7f).contains(byte))
+}
+
+/// Text that is not plain, or too long: either in order all the same, or refused.
+#[cold]
+fn check_unusual(
+    text: &[u8],
+    field: &str,
+    check: impl FnOnce(&str) -> Result<(), Reject>,
+) -> Result<(), Reject> {
+    match std::str::from_utf8(text) {
+        Ok(text) => check(text),
+        Err(_) => Err(Reject::new(RejectReason::MalformedAvro, format!("`{field}`: expected text in UTF-8"))),
+    }
+}
+
+/// Collects the entries of both maps; the first refusal is kept until the datum has been read to its end.
+struct Entries<'d> {
+    limits: &'d ReadingLimits,
+    texts: Texts<'d>,
+    parts: &'d mut Parts,
+    seen: Seen,
+}
+
+impl Entries<'_> {
+    #[inline]
+    fn check_name(&mut self, name: &[u8]) -> Result<(), Reject> {
+        if !((1..=self.limits.name_chars_max).contains(&name.len()) && is_plain(name)) {
+            check_unusual(name, "name", |name| self.limits.check_name(name))?;
+        }
+        if self.seen.insert(name) && self.parts.contains(name, self.texts.0) {
+            return Err(duplicate(&String::from_utf8_lossy(name)));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn measurement(&mut self, name: &[u8], measured: Measured) -> Result<(), Reject> {
+        self.check_name(name)?;
+        if let Measured::Number(value) = measured
+            && !value.is_finite()
+        {
+            return Err(not_finite(&String::from_utf8_lossy(name), &value.to_string()));
+        }
+        if self.parts.measurements.len() == self.limits.measurements_max {
+            return Err(too_many_measurements(self.limits));
+        }
+        let name = self.texts.keep(name);
+        self.parts.measurements.push((name, measured));
+        Ok(())
+    }
+
+    #[inline]
+    fn tag(&mut self, name: &[u8], value: &[u8]) -> Result<(), Reject> {
+        self.check_name(name)?;
+        if value.len() > self.limits.tag_chars_max || !is_plain(value) {
+            let name = String::from_utf8_lossy(name);
+            check_unusual(value, &name, |value| self.limits.check_tag(&name, value))?;
+        }
+        if self.parts.tags.len() == self.limits.tags_max {
+            return Err(too_many_tags(self.limits));
+        }
+        let entry = (self.texts.keep(name), self.texts.keep(value));
+        self.parts.tags.push(entry);
+        Ok(())
+    }
+}
+
+/// Reads a reading: texts into `texts`, the parts into `parts`.
 #[inline]
 fn read_reading(
     input: &mut Input<'_>,
     limits: &ReadingLimits,
-    buffer: &mut String,
+    texts: &mut Vec<u8>,
     parts: &mut Parts,
 ) -> Result<(), DecodeError> {
     parts.clear();
-    buffer.clear();
+    texts.clear();
+    let mut texts = Texts(texts);
     let device_id = input.text("device_id")?;
     check_device_id(device_id)?;
-    parts.device_id = keep(buffer, device_id);
+    parts.device_id = texts.keep(device_id.as_bytes());
     if input.index(2, "event_time")? == 1 {
         let event_time = input.long("event_time")?;
         limits.check_event_time(event_time)?;
@@ -148,82 +234,28 @@ fn read_reading(
     if input.index(2, "boot")? == 1 {
         let boot = input.text("boot")?;
         check_boot(boot)?;
-        parts.boot = Some(keep(buffer, boot));
+        parts.boot = Some(texts.keep(boot.as_bytes()));
     }
-    let mut seen = Seen::default();
-    let mut refusal = None;
-    let measurements = input.blocks("measurements", |input| {
-        let name = input.text("measurements")?;
+    let mut entries = Entries { limits, texts, parts, seen: Seen::default() };
+    let mut refusal = Ok(());
+    input.blocks("measurements", |input| {
+        let name = input.bytes("measurements")?;
         let measured = Measured::read(input, "measurements")?;
-        if refusal.is_none() {
-            refusal = keep_measurement(name, measured, limits, &mut seen, buffer, parts).err();
-        }
-        Ok(())
-    });
-    measurements?;
-    input.blocks("tags", |input| {
-        let (name, value) = (input.text("tags")?, input.text("tags")?);
-        if refusal.is_none() {
-            refusal = keep_tag(name, value, limits, &mut seen, buffer, parts).err();
+        if refusal.is_ok() {
+            refusal = entries.measurement(name, measured);
         }
         Ok(())
     })?;
-    match refusal {
-        Some(refusal) => Err(refusal.into()),
-        None if parts.measurements.is_empty() => Err(no_measurements().into()),
-        None => Ok(()),
-    }
-}
-
-#[inline]
-fn keep(buffer: &mut String, text: &str) -> Span {
-    let start = buffer.len();
-    buffer.push_str(text);
-    Span::new(start, buffer.len())
-}
-
-#[inline]
-fn keep_measurement(
-    name: &str,
-    measured: Measured,
-    limits: &ReadingLimits,
-    seen: &mut Seen,
-    buffer: &mut String,
-    parts: &mut Parts,
-) -> Result<(), Reject> {
-    limits.check_name(name)?;
-    check_measured(name, measured)?;
-    if seen.insert(name.as_bytes()) && parts.contains(name, buffer) {
-        return Err(duplicate(name));
-    }
-    if parts.measurements.len() == limits.measurements_max {
-        return Err(too_many_measurements(limits));
-    }
-    let name = keep(buffer, name);
-    parts.measurements.push((name, measured));
-    Ok(())
-}
-
-#[inline]
-fn keep_tag(
-    name: &str,
-    value: &str,
-    limits: &ReadingLimits,
-    seen: &mut Seen,
-    buffer: &mut String,
-    parts: &mut Parts,
-) -> Result<(), Reject> {
-    limits.check_name(name)?;
-    limits.check_tag(name, value)?;
-    if seen.insert(name.as_bytes()) && parts.contains(name, buffer) {
-        return Err(duplicate(name));
-    }
-    if parts.tags.len() == limits.tags_max {
-        return Err(too_many_tags(limits));
-    }
-    let entry = (keep(buffer, name), keep(buffer, value));
-    parts.tags.push(entry);
-    Ok(())
+    input.blocks("tags", |input| {
+        let (name, value) = (input.bytes("tags")?, input.bytes("tags")?);
+        if refusal.is_ok() {
+            refusal = entries.tag(name, value);
+        }
+        Ok(())
+    })?;
+    input.finish()?;
+    refusal?;
+    if parts.measurements.is_empty() { Err(no_measurements().into()) } else { Ok(()) }
 }
 
 impl Codec {

@@ -27,6 +27,14 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The same piece of the text's bytes.
+    #[inline]
+    pub(crate) fn bytes_of(self, text: &[u8]) -> &[u8] {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
 /// The parts of a reading as spans of a text; kept from reading to reading.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -49,9 +57,9 @@ impl Parts {
     }
 
     /// Whether a measurement or tag of that name is there already.
-    pub(crate) fn contains(&self, name: &str, text: &str) -> bool {
-        self.measurements.iter().any(|(known, _)| known.of(text) == name)
-            || self.tags.iter().any(|(known, _)| known.of(text) == name)
+    pub(crate) fn contains(&self, name: &[u8], text: &[u8]) -> bool {
+        self.measurements.iter().any(|(known, _)| known.bytes_of(text) == name)
+            || self.tags.iter().any(|(known, _)| known.bytes_of(text) == name)
     }
 }
 

@@ -34,15 +34,16 @@ struct Scanner<'t> {
     at: usize,
 }
 
-/// A number as scanned.
-struct Number {
-    span: Span,
-    negative: bool,
-    /// Its digits without the point.
-    digits: u64,
-    /// Digits behind the point.
-    fraction: usize,
-    value: f64,
+/// Appends the digits from `at` on to a number; returns where they end. More than nineteen overflow.
+#[inline]
+fn digits_at(bytes: &[u8], mut at: usize, digits: &mut u64) -> usize {
+    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
+        && digit <= 9
+    {
+        *digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    at
 }
 
 /// Reads a flat reading into `parts`.
@@ -57,14 +58,17 @@ pub(super) fn scan(text: &str, limits: &ReadingLimits, parts: &mut Parts) -> Opt
         scanner.space();
         scanner.expect(b':')?;
         scanner.space();
-        match name.of(text) {
-            "device_id" => scanner.device_id(parts)?,
-            "ts" => scanner.event_time(limits, parts)?,
-            "seq" => scanner.seq(parts)?,
-            "boot" => scanner.boot(parts)?,
+        match scanner.bytes(name) {
+            b"device_id" => scanner.device_id(parts)?,
+            b"ts" => scanner.event_time(limits, parts)?,
+            b"seq" => scanner.seq(parts)?,
+            b"boot" => scanner.boot(parts)?,
             other => {
-                limits.check_name(other).ok()?;
-                if seen.insert(other.as_bytes()) && parts.contains(other, text) {
+                // Its characters are plain.
+                if other.is_empty() || other.len() > limits.name_chars_max {
+                    return None;
+                }
+                if seen.insert(other) && parts.contains(other, text.as_bytes()) {
                     return None;
                 }
                 scanner.field(name, limits, parts)?;
@@ -111,14 +115,22 @@ impl Scanner<'_> {
         }
     }
 
+    /// A string without its quotes; the bytes are those of the span.
     #[inline]
     fn string(&mut self) -> Option<Span> {
         self.expect(b'"')?;
         let start = self.at;
-        let length = self.bytes.get(start..)?.iter().position(|byte| !PLAIN[usize::from(*byte)])?;
-        self.at = start + length;
+        while PLAIN[usize::from(self.peek())] {
+            self.at += 1;
+        }
+        let end = self.at;
         self.expect(b'"')?;
-        Some(Span::new(start, start + length))
+        Some(Span::new(start, end))
+    }
+
+    #[inline]
+    fn bytes(&self, span: Span) -> &[u8] {
+        span.bytes_of(self.bytes)
     }
 
     #[inline]
@@ -129,58 +141,54 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// Appends digits to a number; returns how many there were.
+    /// A number without sign, fraction and exponent, of at most nineteen digits.
     #[inline]
-    fn digits(&mut self, digits: &mut u64) -> usize {
+    fn integer(&mut self) -> Option<u64> {
         let start = self.at;
-        loop {
-            let digit = self.peek().wrapping_sub(b'0');
-            if digit > 9 {
-                return self.at - start;
-            }
-            *digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-        }
+        let mut digits = 0;
+        let after = digits_at(self.bytes, start, &mut digits);
+        let count = after - start;
+        let usual = (1..=DIGITS_MAX).contains(&count)
+            && !(count > 1 && self.bytes[start] == b'0')
+            && !matches!(self.bytes.get(after), Some(b'.' | b'e' | b'E'));
+        self.at = after;
+        usual.then_some(digits)
     }
 
+    /// A number without exponent.
     #[inline]
-    fn number(&mut self) -> Option<Number> {
+    fn number(&mut self) -> Option<f64> {
+        let bytes = self.bytes;
         let start = self.at;
-        let negative = self.peek() == b'-';
-        self.at += usize::from(negative);
-        let first = self.peek();
-        let (mut digits, mut fraction) = (0, 0);
-        let whole = self.digits(&mut digits);
-        if whole == 0 || (first == b'0' && whole > 1) {
+        let negative = bytes.get(start) == Some(&b'-');
+        let whole = start + usize::from(negative);
+        let mut digits = 0;
+        let mut end = digits_at(bytes, whole, &mut digits);
+        let mut count = end - whole;
+        if count == 0 || (count > 1 && bytes[whole] == b'0') {
             return None;
         }
-        if self.peek() == b'.' {
-            self.at += 1;
-            fraction = self.digits(&mut digits);
+        let mut fraction = 0;
+        if bytes.get(end) == Some(&b'.') {
+            let point = end;
+            end = digits_at(bytes, point + 1, &mut digits);
+            fraction = end - point - 1;
+            count += fraction;
             if fraction == 0 {
                 return None;
             }
         }
-        if matches!(self.peek(), b'e' | b'E') {
+        if matches!(bytes.get(end), Some(b'e' | b'E')) {
             return None;
         }
-        let span = Span::new(start, self.at);
-        let exact = whole + fraction <= DIGITS_MAX && digits <= EXACT_INTEGER_MAX;
-        let value = if exact {
-            #[expect(clippy::cast_precision_loss, reason = "at most 2^53: exact")]
-            let value = digits as f64 / POWERS_OF_TEN[fraction];
-            if negative { -value } else { value }
-        } else {
+        self.at = end;
+        if count > DIGITS_MAX || digits > EXACT_INTEGER_MAX {
             // Hundreds of digits may be infinite.
-            span.of(self.text).parse().ok().filter(|value: &f64| value.is_finite())?
-        };
-        Some(Number {
-            span,
-            negative,
-            digits: if whole + fraction <= DIGITS_MAX { digits } else { u64::MAX },
-            fraction,
-            value,
-        })
+            return self.text.get(start..end)?.parse().ok().filter(|value: &f64| value.is_finite());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "at most 2^53: exact")]
+        let value = digits as f64 / POWERS_OF_TEN[fraction];
+        Some(if negative { -value } else { value })
     }
 
     #[inline]
@@ -194,14 +202,15 @@ impl Scanner<'_> {
         if parts.event_time.is_some() {
             return None;
         }
+        let start = self.at;
         let event_time = if self.peek() == b'"' {
             event_time::of_text(self.string()?.of(self.text)).ok()?
+        } else if let Some(number) = self.integer() {
+            event_time::of_integer(number)?
         } else {
-            let number = self.number()?;
-            match number {
-                Number { negative: false, fraction: 0, digits, .. } => event_time::of_integer(digits)?,
-                number => event_time::of_number(number.span.of(self.text)).ok()?,
-            }
+            self.at = start;
+            self.number()?;
+            event_time::of_number(self.text.get(start..self.at)?).ok()?
         };
         limits.check_event_time(event_time).ok()?;
         parts.event_time = Some(event_time);
@@ -210,13 +219,8 @@ impl Scanner<'_> {
 
     #[inline]
     fn seq(&mut self, parts: &mut Parts) -> Option<()> {
-        match self.number()? {
-            Number { negative: false, fraction: 0, digits, .. } if parts.seq.is_none() => {
-                parts.seq = Some(i64::try_from(digits).ok()?);
-                Some(())
-            }
-            _ => None,
-        }
+        let seq = i64::try_from(self.integer()?).ok()?;
+        parts.seq.replace(seq).is_none().then_some(())
     }
 
     #[inline]
@@ -224,8 +228,9 @@ impl Scanner<'_> {
         let boot = if self.peek() == b'"' {
             self.string()?
         } else {
-            let number = self.number()?;
-            (number.fraction == 0).then_some(number.span)?
+            let start = self.at;
+            self.integer()?;
+            Span::new(start, self.at)
         };
         let usual = parts.boot.is_none() && (1..=BOOT_CHARS_MAX).contains(&boot.of(self.text).len());
         usual.then(|| parts.boot = Some(boot))
@@ -237,14 +242,16 @@ impl Scanner<'_> {
         let measured = match self.peek() {
             b'"' => {
                 let value = self.string()?;
-                limits.check_tag(name.of(self.text), value.of(self.text)).ok()?;
+                if self.bytes(value).len() > limits.tag_chars_max {
+                    return None;
+                }
                 parts.tags.push((name, value));
                 return Some(());
             }
             b't' => self.literal(b"true").map(|()| Measured::Bool(true))?,
             b'f' => self.literal(b"false").map(|()| Measured::Bool(false))?,
             b'n' => self.literal(b"null").map(|()| Measured::Null)?,
-            _ => Measured::Number(self.number()?.value),
+            _ => Measured::Number(self.number()?),
         };
         parts.measurements.push((name, measured));
         Some(())
