@@ -71,13 +71,6 @@ impl Reservation {
             }
         }
     }
-
-    /// Gives back what is more than `bytes` in all.
-    pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        let surplus = self.bytes.saturating_sub(bytes);
-        self.bytes -= surplus;
-        self.budget.0.used.fetch_sub(surplus, Ordering::AcqRel);
-    }
 }
 
 impl Drop for Reservation {
@@ -102,9 +95,6 @@ mod tests {
         drop(second);
         first.grow(6).unwrap();
         assert_eq!(budget.used(), 10);
-        first.shrink_to(7);
-        first.shrink_to(8);
-        assert_eq!(budget.used(), 7);
         drop(first);
         assert_eq!(budget.used(), 0);
     }

@@ -6,7 +6,9 @@ use crate::books::{Ledger, Ticket};
 use crate::config::{IngestConfig, in_memory};
 use crate::encoding::{DecodedLimits, Encoding, EncodingError, decode};
 use crate::split::{SplitError, split};
+use axum::body::Body;
 use chassis::admin::Readiness;
+use chassis::body::{self, BodyError};
 use chassis::clock::Clock;
 use chassis::metrics as names;
 use chassis::shutdown::{Phase, Shutdown};
@@ -46,6 +48,15 @@ pub(crate) enum Refused {
     /// Send it again later: the journal does not write.
     #[error("the journal cannot write now: {0}")]
     Unavailable(String),
+}
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// Ours: no room.
+    Refused(Refused),
+    /// The sender's.
+    Body(BodyError),
 }
 
 /// How many records became durable, once that is known.
@@ -122,10 +133,10 @@ impl Door {
         }
     }
 
-    /// Makes room for a body of `announced` bytes (the limit, when it is not announced), or turns it away.
+    /// Turns a body away before any of it is read, where its announced length tells already that it does not fit.
     pub(crate) fn admit(&self, announced: Option<u64>) -> Result<Reservation, Refused> {
         let bytes_max = self.config.body_max;
-        let bytes = announced.unwrap_or(bytes_max);
+        let bytes = announced.unwrap_or(0);
         if bytes > bytes_max {
             return Err(Refused::TooLarge(format!(
                 "the body has {bytes} bytes; expected at most {bytes_max}"
@@ -133,15 +144,26 @@ impl Door {
         }
         let queued = self.appender.queued();
         // An empty queue takes whatever fits it at all.
-        if queued.records > 0
-            && in_memory(announced.unwrap_or(1)) > queued.bytes_max.saturating_sub(queued.bytes)
-        {
+        if queued.records > 0 && in_memory(bytes.max(1)) > queued.bytes_max.saturating_sub(queued.bytes) {
             let detail = format!("{} of {} bytes wait to be written", queued.bytes, queued.bytes_max);
             return Err(Refused::Busy { cause: "queue", detail });
         }
-        let room = self.budget.reserve(in_memory(bytes)).map_err(|full| no_room(&full))?;
+        drop(self.budget.reserve(in_memory(bytes)).map_err(|full| no_room(&full))?);
+        // Room is taken as the body arrives: a sender that announces much and sends nothing holds nothing.
+        self.budget.reserve(0).map_err(|full| no_room(&full))
+    }
+
+    /// Reads an admitted body into its room.
+    pub(crate) async fn read(&self, body: Body, room: &mut Reservation) -> Result<Vec<u8>, Unread> {
+        let mut full = None;
+        let admit = |more| room.grow(more).map_err(|why| full = Some(why)).is_ok();
+        let bytes_max = in_memory(self.config.body_max);
+        let read = body::read_admitted(body, bytes_max, self.config.body_timeout, admit).await;
         self.show_budget();
-        Ok(room)
+        read.map_err(|error| match full {
+            Some(full) => Unread::Refused(no_room(&full)),
+            None => Unread::Body(error),
+        })
     }
 
     /// Takes a body apart and hands its records to the journal. Either all of it is queued or nothing is.

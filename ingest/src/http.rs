@@ -4,7 +4,7 @@
 mod devices;
 
 use crate::admission::Reservation;
-use crate::door::{Acknowledged, Door, Refused, Waiting};
+use crate::door::{Acknowledged, Door, Refused, Unread, Waiting};
 use crate::encoding::Encoding;
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -64,10 +64,10 @@ async fn take_readings(door: &Arc<Door>, headers: &HeaderMap, body: Body) -> Res
             return Err(problem_of(door, &refused));
         }
     };
-    let sent = body::read(body, crate::config::in_memory(door.config.body_max), door.config.body_timeout)
-        .await
-        .map_err(|error| body_problem(&error))?;
-    room.shrink_to(sent.len());
+    let sent = door.read(body, &mut room).await.map_err(|unread| match unread {
+        Unread::Refused(refused) => problem_of(door, &refused),
+        Unread::Body(error) => body_problem(&error),
+    })?;
     // Room is held until the answer is known; only then is the memory free again.
     let (waiting, _room) =
         take(door, sent, encoding, lines, room).await.map_err(|refused| problem_of(door, &refused))?;
@@ -165,7 +165,7 @@ fn body_problem(error: &BodyError) -> Problem {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
         }
         BodyError::TooSlow { .. } => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "Too slow", detail),
-        BodyError::Broken(_) => {
+        BodyError::Broken(_) | BodyError::NoRoom => {
             Problem::new(StatusCode::BAD_REQUEST, "broken-body", "Body not readable", detail)
         }
     }

@@ -2,9 +2,12 @@
 //! come again.
 
 use crate::fake::{Answer, Door, Mode, PATIENCE, SEED, open, small};
+use futures_util::StreamExt;
 use ingest::IngestConfig;
 use journal::port::JournalError;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 fn batch() -> String {
     format!("[{SEED},17,{SEED}]")
@@ -54,13 +57,11 @@ async fn a_queue_that_has_no_room_for_the_body_is_429_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn bodies_that_would_take_too_much_memory_together_are_429() {
-    let config = IngestConfig { body_max: 100_000, bodies_in_flight_max: 200_000, ..small() };
+async fn bodies_that_take_too_much_memory_together_are_429() {
+    let config = IngestConfig { body_max: 100_000, bodies_in_flight_max: 250_000, ..small() };
     let door = open(config).await;
-    door.journal.set(Mode::Hold);
-    // Each reserves the limit until its length is known, so that two that never end fill the house.
     let stuck =
-        [endless(), endless()].map(|body| tokio::spawn(door.client.post(&door.url).body(body).send()));
+        [90_000, 90_000].map(|bytes| tokio::spawn(door.client.post(&door.url).body(endless(bytes)).send()));
     let full = tokio::time::timeout(PATIENCE, async {
         loop {
             let answer = door.post(SEED.to_owned() + &" ".repeat(90_000)).await;
@@ -69,21 +70,42 @@ async fn bodies_that_would_take_too_much_memory_together_are_429() {
             }
         }
     });
-    door.journal.release();
     let answer = full.await.unwrap();
     assert!(answer.body["detail"].as_str().unwrap().contains("bytes for requests are in use"), "{answer:?}");
+    assert!(answer.retry_after_s.is_some());
+    // Small ones still fit.
+    assert_eq!(door.post(SEED).await.status, 200);
     for request in stuck {
         request.abort();
     }
     // Room comes back when they are gone.
-    let free = tokio::time::timeout(PATIENCE, async { while door.post(batch()).await.status != 200 {} });
+    let large = || door.post(SEED.to_owned() + &" ".repeat(90_000));
+    let free = tokio::time::timeout(PATIENCE, async { while large().await.status != 200 {} });
     free.await.unwrap();
     door.check_books();
 }
 
-/// A body of unannounced length that never ends.
-fn endless() -> reqwest::Body {
-    reqwest::Body::wrap_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>())
+#[tokio::test]
+async fn senders_that_announce_much_and_send_little_hold_little() {
+    let config = IngestConfig { body_max: 100_000, bodies_in_flight_max: 400_000, ..small() };
+    let door = open(config).await;
+    let mut drips = Vec::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(door.ingest.address()).await.unwrap();
+        let head = b"POST /v1/readings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n[";
+        stream.write_all(head).await.unwrap();
+        drips.push(stream);
+    }
+    for _ in 0..50 {
+        assert_eq!(door.post(batch() + &" ".repeat(90_000)).await.status, 200);
+    }
+    door.check_books();
+}
+
+/// A body of unannounced length that sends so many bytes and never ends.
+fn endless(bytes: usize) -> reqwest::Body {
+    let sent = futures_util::stream::iter([Ok::<_, std::io::Error>(vec![b' '; bytes])]);
+    reqwest::Body::wrap_stream(sent.chain(futures_util::stream::pending()))
 }
 
 #[tokio::test]
@@ -166,7 +188,7 @@ async fn times_to_come_again_are_spread() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let door = open(IngestConfig { body_timeout: Duration::from_millis(30), ..small() }).await;
-    let answer = door.post(endless()).await;
+    let answer = door.post(endless(1)).await;
     assert_eq!((answer.status, answer.kind()), (408, "timeout"));
     assert_eq!(door.post(SEED).await.status, 200);
 }
