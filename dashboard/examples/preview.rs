@@ -210,18 +210,18 @@ impl LiveView for Sample {
         let aggregated = received - rejected - late - duplicate - filtered - flying;
         let partitions: Vec<Value> = (0..4)
             .map(|partition| {
-                json!({ "partition": partition, "received": received / 4, "in_flight": 11,
+                json!({ "partition": format!("iot.raw/{partition}"), "balanced": true, "received": received / 4, "in_flight": 11,
                 "outcomes": { "aggregated": aggregated / 4, "late": late / 4, "duplicate": duplicate / 4 } })
             })
             .collect();
         Ok(json!({ "balanced": true, "stages": [
-            { "stage": "ingest", "balanced": true, "received": received + 77, "in_flight": 3, "difference": 0,
+            { "stage": "ingest", "unit": "readings since start", "balanced": true, "received": received + 77, "in_flight": 3, "difference": 0,
               "outcomes": { "accepted": received, "rejected": 74 } },
             { "stage": "processor", "balanced": true, "received": received, "in_flight": flying, "difference": 0,
               "outcomes": { "aggregated": aggregated, "filtered": filtered, "duplicate": duplicate, "late": late,
-                "rejected": rejected }, "partitions": partitions },
-            { "stage": "sink", "balanced": true, "received": 88_204, "in_flight": 0, "difference": 0,
-              "outcomes": { "written": 88_204, "dead_lettered": 0, "pending": 0 } },
+                "rejected": rejected }, "besides": { "late-partial": 17 }, "partitions": partitions },
+            { "stage": "sink", "unit": "records", "balanced": true, "received": 88_204, "in_flight": 0, "difference": 0,
+              "outcomes": { "written": 88_204, "dead-lettered": 0 } },
         ] }))
     }
 

@@ -27,7 +27,7 @@ function row(model) {
 
 function inputs(given) {
   if (!given) return "–";
-  if (Array.isArray(given)) return given.join(", ");
+  if (Array.isArray(given)) return given.join(", ") || "every metric";
   if (typeof given === "string") return given;
   const [[kind, names] = []] = Object.entries(given);
   const list = Array.isArray(names) && names.length ? names.join(", ") : "every metric";

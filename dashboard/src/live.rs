@@ -12,8 +12,9 @@ pub struct Unavailable(pub String);
 ///
 /// Values are JSON objects. The page reads the members named here and shows others as they are.
 pub trait LiveView: Send + Sync {
-    /// The closed books: `{"balanced": bool, "stages": [{"stage", "balanced", "received", "outcomes": {name: n},
-    /// "in_flight", "difference", "partitions": [the same, with "partition"]}]}`.
+    /// The closed books: `{"balanced": bool, "stages": [{"stage", "unit", "balanced", "received",
+    /// "outcomes": {name: n}, "in_flight", "difference", "besides": {name: n}, "partitions": [the same, with
+    /// "partition"]}]}`.
     ///
     /// # Errors
     /// [`Unavailable`].
