@@ -57,18 +57,20 @@ impl Device {
                 clock: self.clocks.clock(scope.now, scope.mutant),
             };
             let at = reading.event_time;
+            let mut hint = usize::MAX;
             match rule.assigner {
                 Assigner::Tumbling { size, offset } => {
                     let start = assigner::floor(at, size, offset);
                     let end = start.saturating_add(size.max(1));
-                    let verdict = self.add_fixed(index, (start, end), reading, &standing, scope);
+                    let verdict = self.add_fixed(index, (start, end), &mut hint, reading, &standing, scope);
                     note(taken, window, start, end, &verdict);
                 }
                 Assigner::Hopping { size, advance } => {
                     let before = taken.panes;
                     for start in assigner::hops(at, size, advance) {
                         let end = start.saturating_add(size.max(1));
-                        let verdict = self.add_fixed(index, (start, end), reading, &standing, scope);
+                        let verdict =
+                            self.add_fixed(index, (start, end), &mut hint, reading, &standing, scope);
                         note(taken, window, start, end, &verdict);
                     }
                     if taken.panes > before {
@@ -87,6 +89,7 @@ impl Device {
         &mut self,
         index: usize,
         (start, end): (Micros, Micros),
+        hint: &mut usize,
         reading: &Observation<'_>,
         standing: &Standing,
         scope: &mut Scope<'_>,
@@ -96,7 +99,7 @@ impl Device {
         if let Some(verdict) = ask(track, start, scope.mutant) {
             return verdict;
         }
-        let at = match track.find(start) {
+        let at = match track.find_near(start, *hint) {
             Ok(at) => {
                 let pane = &mut track.panes[at];
                 if !pane.live && !pane.waiting {
@@ -115,6 +118,7 @@ impl Device {
                 at
             }
         };
+        *hint = at + 1;
         let pane = &mut track.panes[at];
         if matches!(rule.assigner, Assigner::Hopping { .. }) {
             for value in reading.values.iter().filter(|value| takes(rule, value.metric)) {
@@ -258,7 +262,7 @@ pub(crate) fn touch(pane: &mut Pane, rule: &WindowRule, scope: &mut Scope<'_>) {
     pane.contributed_at = scope.now;
     pane.readings += 1;
     if let Some(count) = rule.early_count {
-        let reached = pane.readings % count.max(1) == 0;
+        let reached = pane.readings.is_multiple_of(count.max(1));
         pane.count_reached =
             reached || (scope.mutant.is(Mutation::EarlyCounterNotReset) && pane.readings >= count);
     }

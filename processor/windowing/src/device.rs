@@ -3,9 +3,13 @@
 //! Invariant: `deep` is the number of deep panes over all tracks; `armed` is at most every deadline of a pane.
 
 use crate::api::{Micros, Overrides, Settings, WindowRule};
+use crate::id::Id;
 use crate::mutation::{Mutant, Mutation};
 use crate::sequence::Boots;
 use crate::track::Track;
+
+/// Deadlines farther ahead than this are armed early.
+const MARGIN_FROM: Micros = 1_000_000;
 
 /// What readings said of a device's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +80,11 @@ impl Times {
 /// One device of the partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
-    pub(crate) id: Box<str>,
+    pub(crate) id: Id,
     pub(crate) clocks: Clocks,
     /// Receipt time of the entry in the timers; `Micros::MAX` without one. Not saved: derived.
     pub(crate) armed: Micros,
-    /// [`Clocks::shift`] when `armed` was last compared with every deadline.
+    /// Least [`Clocks::shift`] at which deadlines by the device clock are still at or after `armed`.
     pub(crate) armed_shift: Micros,
     /// By window definition.
     pub(crate) tracks: Box<[Track]>,
@@ -92,7 +96,7 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new(id: &str, receipt: Micros, windows: usize) -> Self {
         Self {
-            id: id.into(),
+            id: Id::new(id),
             clocks: Clocks {
                 started: false,
                 max_event: 0,
@@ -137,6 +141,20 @@ impl Device {
         for (track, rule) in self.tracks.iter_mut().zip(windows) {
             track.recompute_due(&Times::of(rule, overrides));
         }
+    }
+
+    /// Arms for `deadline`, the true one at receipt time `now`; true when a new entry is needed. A distant deadline is
+    /// armed early by a part of the distance: readings of a regular device shift its clock a little back and forth,
+    /// and must not need an entry each.
+    pub(crate) fn arm(&mut self, deadline: Micros, now: Micros) -> bool {
+        let earlier = deadline < self.armed;
+        if earlier {
+            let ahead = deadline.saturating_sub(now);
+            let margin = if deadline < Micros::MAX && ahead > MARGIN_FROM { ahead / 4 } else { 0 };
+            self.armed = deadline - margin;
+        }
+        self.armed_shift = self.clocks.shift().saturating_sub(deadline.saturating_sub(self.armed));
+        earlier
     }
 
     /// Receipt time at which it is forgotten.

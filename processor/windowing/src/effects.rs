@@ -183,8 +183,10 @@ impl Device {
             Due::Revise => {
                 let deep = self.tracks[index].panes[at].deep;
                 self.revise(window, at, Kind::Late, scope, sink);
-                if deep && !scope.mutant.is(Mutation::DeepKept) {
-                    self.discard(window, at, scope);
+                if deep {
+                    if !scope.mutant.is(Mutation::DeepKept) {
+                        self.discard(window, at, scope);
+                    }
                     return Micros::MAX;
                 }
             }

@@ -12,7 +12,7 @@ impl Partition {
         let clocks = device.clocks;
         let started = |at: Micros| clocks.started.then_some(at);
         DeviceState {
-            device: device.id.to_string(),
+            device: device.id.as_str().to_owned(),
             max_event: started(clocks.max_event),
             seen_at: started(clocks.seen_at),
             last_receipt: started(clocks.last_receipt),

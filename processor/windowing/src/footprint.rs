@@ -33,7 +33,7 @@ fn device_bytes(device: &Device) -> usize {
     });
     let boots = device.boots.as_deref().map_or(0, |boots| size_of::<Boots>() + boots.heap_bytes());
     let overrides = device.overrides.as_deref().map_or(0, size_of_val);
-    size_of::<Device>() + device.id.len() + tracks.sum::<usize>() + boots + overrides
+    size_of::<Device>() + device.id.heap_bytes() + tracks.sum::<usize>() + boots + overrides
 }
 
 fn pane_bytes(track: &Track) -> usize {

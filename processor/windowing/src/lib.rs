@@ -21,6 +21,7 @@ mod device;
 mod effects;
 mod explain;
 mod footprint;
+mod id;
 #[cfg_attr(feature = "mutations", doc(hidden), allow(missing_docs, reason = "for this crate's tests only"))]
 #[cfg(feature = "mutations")]
 pub mod mutation;

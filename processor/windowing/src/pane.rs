@@ -10,6 +10,7 @@ use crate::api::{Metric, Micros};
 
 /// One metric of a pane.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[repr(C)]
 pub(crate) struct Series {
     pub(crate) metric: u16,
     /// Contributed to since its last emission.
@@ -37,8 +38,9 @@ pub(crate) struct Rare {
     pub(crate) first_waiting: Micros,
 }
 
-/// One window of one device.
+/// One window of one device. In this order: what is looked at without the values lies together.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub(crate) struct Pane {
     pub(crate) start: Micros,
     pub(crate) end: Micros,

@@ -22,6 +22,8 @@ use crate::mutation::{Mutant, Mutation};
 use crate::sequence::Boots;
 use crate::timers::Timers;
 
+mod firing;
+
 /// Most heap entries that one question for the next deadline looks at; beyond it the answer is a lower bound.
 const LOOKS_MAX: usize = 4_096;
 /// Seed of the index: any number, the same in every process.
@@ -131,6 +133,10 @@ impl Partition {
             Some(Reverse(slot)) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).map_err(|_| DeviceLimit(self.devices()))?;
+                if self.slots.len() == self.slots.capacity() {
+                    // Doubling would waste as much again as a large fleet takes.
+                    self.slots.reserve_exact(64 + self.slots.len() / 8);
+                }
                 self.slots.push(None);
                 slot
             }
@@ -144,21 +150,22 @@ impl Partition {
     /// Puts an occupied slot into the index.
     fn enter(&mut self, slot: u32) {
         let Self { index, slots, .. } = self;
-        let id = |slot: u32| slots[slot as usize].as_ref().map_or("", |device| &device.id);
+        let id = |slot: u32| slots[slot as usize].as_ref().map_or(&[][..], |device| device.id.as_bytes());
         index.insert_unique(hash(id(slot)), slot, |&slot| hash(id(slot)));
     }
 
     /// Slot of a device that is known.
     #[inline]
     pub fn find(&self, device: &str) -> Option<Slot> {
-        let is_it =
-            |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|known| *known.id == *device);
-        self.index.find(hash(device), is_it).map(|slot| Slot(*slot))
+        let is_it = |slot: &u32| {
+            self.slots[*slot as usize].as_ref().is_some_and(|known| known.id.as_bytes() == device.as_bytes())
+        };
+        self.index.find(hash(device.as_bytes()), is_it).map(|slot| Slot(*slot))
     }
 
     /// Id of a device.
     pub fn device_id(&self, slot: Slot) -> &str {
-        &self.device(slot).id
+        self.device(slot).id.as_str()
     }
 
     /// Gives a device its own time rules; watermarks do not go back. Counts from its next reading or timer.
@@ -366,7 +373,7 @@ impl Partition {
                 partition.free.push(Reverse(slot));
                 continue;
             };
-            if partition.find(&device.id).is_some() {
+            if partition.find(device.id.as_str()).is_some() {
                 return None;
             }
             partition.panes = partition.panes.checked_add(device.accumulators())?;
@@ -377,183 +384,7 @@ impl Partition {
     }
 }
 
-/// Timers.
-impl Partition {
-    fn scope(&mut self, slot: u32, now: Micros) -> Option<(&mut Device, Scope<'_>)> {
-        let Self { settings, slots, panes, order, mutant, .. } = self;
-        let device = slots.get_mut(slot as usize)?.as_mut()?;
-        let scope = Scope {
-            slot: Slot(slot),
-            now,
-            windows: &settings.windows,
-            idle_retention: settings.idle_retention,
-            backfill_panes_max: settings.backfill_panes_max,
-            mutant: *mutant,
-            panes,
-            order,
-            rearm: Rearm::No,
-        };
-        Some((device, scope))
-    }
-
-    fn slots_by_id(&self) -> Vec<u32> {
-        let mut list: Vec<(&str, u32)> =
-            (0..).zip(&self.slots).filter_map(|(k, device)| Some((&*device.as_ref()?.id, k))).collect();
-        list.sort_unstable();
-        list.into_iter().map(|(_, slot)| slot).collect()
-    }
-
-    /// Arms a device's timer at its true deadline, if that is earlier than its entry.
-    fn rearm(&mut self, slot: u32) {
-        let Self { settings, slots, timers, mutant, .. } = self;
-        let Some(device) = &mut slots[slot as usize] else { return };
-        let deadline = device.deadline(&settings.windows, settings.idle_retention, *mutant);
-        device.armed_shift = device.clocks.shift();
-        if deadline < device.armed {
-            device.armed = deadline;
-            timers.push(deadline, slot);
-        }
-    }
-
-    fn rearm_after_reading(&mut self, slot: u32, rearm: Rearm) {
-        let Self { settings, slots, timers, mutant, now, .. } = self;
-        let Some(device) = &mut slots[slot as usize] else { return };
-        let bound = device.deadline_bound(*now, &settings.windows, settings.idle_retention);
-        if rearm == Rearm::Bounded && device.armed <= bound {
-            return;
-        }
-        let mut deadline = device.deadline(&settings.windows, settings.idle_retention, *mutant);
-        device.armed_shift = device.clocks.shift();
-        if deadline < device.armed {
-            if device.armed < Micros::MAX {
-                // A device whose deadlines come nearer with every reading: one entry at the bound serves them all.
-                deadline = deadline.min(bound);
-            }
-            device.armed = deadline;
-            timers.push(deadline, slot);
-            if timers.len() > 64 + 4 * slots.len() {
-                self.rebuild_timers();
-            }
-        }
-    }
-
-    /// Forgets outdated entries.
-    fn rebuild_timers(&mut self) {
-        self.timers.clear();
-        for (slot, device) in (0..).zip(&self.slots) {
-            if let Some(device) = device {
-                self.timers.push(device.armed, slot);
-            }
-        }
-    }
-
-    fn rearm_all(&mut self) {
-        self.timers.clear();
-        self.evictions.clear();
-        for slot in 0..self.slots.len() as u32 {
-            if let Some(device) = &mut self.slots[slot as usize] {
-                device.armed = Micros::MAX;
-                self.evictions.push(device.evicted_at(&self.settings), slot);
-                self.rearm(slot);
-            }
-        }
-    }
-
-    /// Brings the least entry of the pane timers to its true deadline; that deadline, if it is due.
-    fn least_timer(&mut self) -> Option<Micros> {
-        while let Some((deadline, slot)) = self.timers.peek().filter(|(deadline, _)| *deadline <= self.now) {
-            let Self { settings, slots, timers, mutant, .. } = self;
-            let device = slots[slot as usize].as_mut().filter(|device| device.armed == deadline);
-            let Some(device) = device else {
-                timers.pop();
-                continue;
-            };
-            let exact = device.deadline(&settings.windows, settings.idle_retention, *mutant);
-            if exact <= deadline {
-                return Some(deadline);
-            }
-            timers.pop();
-            device.armed = exact;
-            device.armed_shift = device.clocks.shift();
-            timers.push(exact, slot);
-        }
-        None
-    }
-
-    /// Brings the least entry of the evictions to its true deadline; that deadline, if it is due.
-    fn least_eviction(&mut self) -> Option<Micros> {
-        while let Some((deadline, slot)) = self.evictions.peek().filter(|(deadline, _)| *deadline <= self.now)
-        {
-            let exact = self.slots[slot as usize].as_ref().map(|device| device.evicted_at(&self.settings));
-            if exact.is_some_and(|exact| exact <= deadline) {
-                return Some(deadline);
-            }
-            self.evictions.pop();
-            if let Some(exact) = exact {
-                self.evictions.push(exact, slot);
-            }
-        }
-        None
-    }
-
-    #[cold]
-    fn fire_due(&mut self, sink: &mut impl Sink) {
-        let mut due: Vec<(u32, bool)> = Vec::new();
-        loop {
-            let (panes, evictions) = (self.least_timer(), self.least_eviction());
-            let Some(deadline) = panes.into_iter().chain(evictions).min() else { return };
-            due.clear();
-            while self.least_timer() == Some(deadline) {
-                due.extend(self.timers.pop().map(|(_, slot)| (slot, false)));
-                if let Some((slot, _)) = due.last()
-                    && let Some(device) = &mut self.slots[*slot as usize]
-                {
-                    device.armed = Micros::MAX;
-                }
-            }
-            while self.least_eviction() == Some(deadline) {
-                due.extend(self.evictions.pop().map(|(_, slot)| (slot, true)));
-            }
-            let id = |slot: u32| self.slots[slot as usize].as_ref().map_or("", |device| &*device.id);
-            if self.mutant.is(Mutation::TiesBySlot) {
-                due.sort_unstable();
-            } else {
-                due.sort_unstable_by(|a, b| (id(a.0), a.1).cmp(&(id(b.0), b.1)));
-            }
-            for &(slot, evict) in &due {
-                if evict {
-                    self.evict(slot, sink);
-                    continue;
-                }
-                if let Some((device, mut scope)) = self.scope(slot, deadline) {
-                    device.fire(deadline, &mut scope, sink);
-                }
-                self.rearm(slot);
-            }
-        }
-    }
-
-    /// Emits what changed, then forgets the device.
-    fn evict(&mut self, slot: u32, sink: &mut impl Sink) {
-        if self.mutant.is(Mutation::EvictionForgotten) {
-            return;
-        }
-        if let Some((device, scope)) = self.scope(slot, self.now) {
-            for window in 0..scope.windows.len() as u16 {
-                device.emit_rest(scope.place(window), sink);
-            }
-        }
-        let Some(device) = self.slots[slot as usize].take() else { return };
-        sink.evict(Slot(slot), &device.id);
-        self.panes = self.panes.saturating_sub(device.accumulators());
-        if let Ok(entry) = self.index.find_entry(hash(&device.id), |known| *known == slot) {
-            entry.remove();
-        }
-        self.free.push(Reverse(slot));
-    }
-}
-
 #[inline]
-fn hash(id: &str) -> u64 {
+fn hash(id: &[u8]) -> u64 {
     foldhash::fast::FixedState::with_seed(SEED).hash_one(id)
 }

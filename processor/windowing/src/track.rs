@@ -71,11 +71,20 @@ impl Track {
         }
     }
 
+    /// [`Track::find`] for the next of several ascending starts: it is expected at `hint`.
+    #[inline]
+    pub(crate) fn find_near(&self, start: Micros, hint: usize) -> Result<usize, usize> {
+        match self.panes.get(hint) {
+            Some(pane) if pane.start == start => Ok(hint),
+            _ => self.find(start),
+        }
+    }
+
     /// Puts a new pane where [`Track::find`] said.
     pub(crate) fn insert(&mut self, index: usize, pane: Pane) {
         if self.panes.len() == self.panes.capacity() {
             // Doubling would waste half of most devices' panes.
-            self.panes.reserve_exact(1 + self.panes.len() / 4);
+            self.panes.reserve_exact(1 + self.panes.len() / 8);
         }
         self.panes.insert(index, pane);
     }

@@ -14,7 +14,7 @@ use crate::slices::{Slice, Slices};
 use crate::track::Track;
 
 pub(super) fn save(device: &Device, to: &mut Writer<'_>) {
-    to.text(&device.id);
+    to.text(device.id.as_str());
     let clocks = &device.clocks;
     to.flag(clocks.started);
     for time in [clocks.max_event, clocks.seen_at, clocks.last_receipt, clocks.created_at] {

@@ -163,3 +163,127 @@ proptest! {
         }
     }
 }
+
+/// One call of a history.
+#[derive(Clone, Debug)]
+enum Call {
+    /// Receipt time passes.
+    Advance(Micros),
+    /// A device, its event time, a metric, and how many values.
+    Observe(usize, Micros, u16, usize),
+    Override(usize, Overrides),
+    End(Option<usize>),
+    Configure(usize),
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    let spans = prop_oneof![0..40_i64, 0..400_i64, Just(5_000_i64)];
+    let maybe = || prop::option::of(0..60_i64);
+    prop_oneof![
+        8 => prop_oneof![4 => 0..12_i64, 2 => 0..90_i64, 1 => 0..3_000_i64].prop_map(Call::Advance),
+        // Around now, behind, far behind, a little ahead.
+        20 => (0..4_usize, spans, any::<bool>(), 0..3_u16, 1..3_usize).prop_map(|(device, back, ahead, metric, n)| {
+            Call::Observe(device, if ahead { back % 60 } else { -back }, metric, n)
+        }),
+        1 => (0..4_usize, maybe(), maybe(), maybe(), maybe()).prop_map(|(device, disorder, quiet_after, lateness, settle)| {
+            Call::Override(device, Overrides { disorder, quiet_after, lateness, settle })
+        }),
+        1 => prop::option::of(0..4_usize).prop_map(Call::End),
+        1 => (0..4_usize).prop_map(Call::Configure),
+    ]
+}
+
+/// Variants that share some definitions.
+fn variant(k: usize) -> Settings {
+    let mut settings = settings();
+    settings.panes_max = 60;
+    settings.device_retention = 6_000;
+    match k {
+        1 => {
+            settings.windows.remove(1);
+            settings.windows[0].disorder = 40;
+        }
+        2 => settings.windows.rotate_left(2),
+        3 => {
+            settings.windows[3].early_every = None;
+            settings.windows[2].early_every = Some(11);
+            settings.windows[2].disorder = 0;
+            settings.windows[1].lateness = 0;
+            settings.windows[0].quiet_after = 0;
+            settings.idle_retention = 30;
+        }
+        _ => {}
+    }
+    settings
+}
+
+fn apply(partition: &mut Partition, call: &Call, now: &mut Micros, rows: &mut Rows) {
+    const IDS: [&str; 4] = ["d", "b", "a", "c"];
+    match call {
+        Call::Advance(span) => *now += span,
+        Call::Observe(device, relative, metric, n) => {
+            partition.advance(*now, rows);
+            let slot = partition.locate(IDS[*device], *now).expect("there is room");
+            let scores = [Scored::Score(*relative as f64, false)];
+            let values: Vec<Value<'_>> = (0..*n)
+                .map(|k| Value {
+                    metric: Metric((metric + k as u16) % 3),
+                    value: Some(*relative as f64 / 7.0),
+                    scores: &scores,
+                })
+                .collect();
+            let reading = Observation { event_time: *now + relative, offset: 0, values: &values };
+            let taken = partition.observe(slot, &reading, rows);
+            rows.0.push(format!("{taken:?}"));
+        }
+        Call::Override(device, overrides) => {
+            partition.advance(*now, rows);
+            if let Some(slot) = partition.find(IDS[*device]) {
+                partition.set_overrides(slot, *overrides);
+            }
+        }
+        Call::End(device) => {
+            partition.advance(*now, rows);
+            match device {
+                None => partition.end(None, rows),
+                Some(device) => {
+                    if let Some(slot) = partition.find(IDS[*device]) {
+                        partition.end(Some(slot), rows);
+                    }
+                }
+            }
+        }
+        Call::Configure(k) => {
+            partition.advance(*now, rows);
+            partition.configure(variant(*k), *now, rows);
+        }
+    }
+}
+
+proptest! {
+    /// What is derived (timers, bounds, counts) and kept up to date by every call is what loading derives anew.
+    #[test]
+    fn a_restored_partition_goes_on_the_same(history in prop::collection::vec(calls(), 1..120), every in 1..7_usize) {
+        let (mut plain, mut restored) = (Partition::new(), Partition::new());
+        let (mut rows, mut again) = (Rows::default(), Rows::default());
+        let mut now = 100_000;
+        for partition in [&mut plain, &mut restored] {
+            partition.configure(variant(0), now, &mut Rows::default());
+        }
+        for (k, call) in history.iter().enumerate() {
+            let mut then = now;
+            apply(&mut plain, call, &mut now, &mut rows);
+            apply(&mut restored, call, &mut then, &mut again);
+            prop_assert_eq!(&rows.0, &again.0, "after call {} {:?}", k, call);
+            rows.0.clear();
+            again.0.clear();
+            prop_assert_eq!(saved(&plain), saved(&restored), "after call {}", k);
+            prop_assert_eq!(plain.next_deadline(), restored.next_deadline(), "after call {}", k);
+            prop_assert_eq!(plain.next_eviction(), restored.next_eviction(), "after call {}", k);
+            if k % every == 0 {
+                restored = Partition::load(&saved(&restored)).expect("it was just saved");
+                prop_assert_eq!(plain.panes(), restored.panes());
+            }
+        }
+    }
+}
