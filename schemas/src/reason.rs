@@ -118,3 +118,32 @@ impl Reject {
         Self { reason, detail }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own_and_a_sentence() {
+        let names: BTreeSet<_> = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), RejectReason::ALL.len());
+        for reason in RejectReason::ALL {
+            let (name, description) = (reason.as_str(), reason.description());
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{name}"
+            );
+            assert!(description.ends_with('.') && !description.starts_with(' '), "{name}: {description:?}");
+            assert_eq!(RejectReason::from_text(name), Some(*reason));
+        }
+    }
+
+    #[test]
+    fn details_are_cut_between_characters() {
+        let detail = Reject::new(RejectReason::BadName, "é".repeat(300)).detail;
+        assert_eq!(detail, "é".repeat(256));
+        let detail = Reject::new(RejectReason::BadName, format!("x{}", "é".repeat(300))).detail;
+        assert_eq!(detail.len(), 511);
+    }
+}
