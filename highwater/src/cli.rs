@@ -90,7 +90,10 @@ pub(crate) enum Command {
         action: DevicesAction,
     },
     /// What could not be used, and sending it round again.
-    #[command(name = "dead-letters", after_help = "Example:\n  highwater dead-letters list --reason clock-ahead")]
+    #[command(
+        name = "dead-letters",
+        after_help = "Example:\n  highwater dead-letters list --reason clock-ahead"
+    )]
     DeadLetters {
         /// What to do.
         #[command(subcommand)]
@@ -112,7 +115,9 @@ pub(crate) enum Command {
     )]
     Loadgen(LoadgenArgs),
     /// The contracts, and whether a change is compatible.
-    #[command(after_help = "Example:\n  highwater schema check new-aggregate.avsc --subject iot.aggregates-value")]
+    #[command(
+        after_help = "Example:\n  highwater schema check new-aggregate.avsc --subject iot.aggregates-value"
+    )]
     Schema {
         /// What to do.
         #[command(subcommand)]

@@ -48,7 +48,12 @@ impl Client {
     ///
     /// # Errors
     /// When nobody answers, or not in JSON.
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<Answer> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, String)>,
+    ) -> Result<Answer> {
         let url = format!("{}{path}", self.base);
         let mut request = self.http.request(method, &url);
         if let Some(key) = &self.key {
@@ -65,8 +70,9 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes)
-                .with_context(|| format!("{url} answered {status}, but not in JSON: is it an admin address?"))?
+            serde_json::from_slice(&bytes).with_context(|| {
+                format!("{url} answered {status}, but not in JSON: is it an admin address?")
+            })?
         };
         Ok(Answer { status, retry_after, body })
     }

@@ -24,11 +24,23 @@ use toml::Value;
 
 /// Sections of the file.
 const SECTIONS: [&str; 16] = [
-    "journal", "store", "ingest", "process", "sink", "dashboard", "admin", "auth", "log", "window", "filter", "model",
-    "time", "metrics", "limits", "input",
+    "journal",
+    "store",
+    "ingest",
+    "process",
+    "sink",
+    "dashboard",
+    "admin",
+    "auth",
+    "log",
+    "window",
+    "filter",
+    "model",
+    "time",
+    "metrics",
+    "limits",
+    "input",
 ];
-/// Those that change results.
-const PIPELINE: [&str; 7] = ["window", "filter", "model", "time", "metrics", "limits", "input"];
 
 /// What runs without a file.
 const DEFAULT_FILE: (&str, &str) = ("(built in)", include_str!("default.toml"));
@@ -119,12 +131,15 @@ impl Settings {
         let keys = layers.section::<RawAuth>("auth", &mut problems).resolve("auth", &mut problems);
         let admin: RawAdmin = layers.section("admin", &mut problems);
         let loopback = SocketAddr::from(([127, 0, 0, 1], 9600));
-        let admin = AdminConfig { listen: problems.address("admin.listen", admin.listen.as_deref(), loopback) };
+        let admin =
+            AdminConfig { listen: problems.address("admin.listen", admin.listen.as_deref(), loopback) };
         let settings = Self {
             journal: layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems),
             store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
             ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
-            process: layers.section::<RawProcessorConfig>("process", &mut problems).resolve("process", &mut problems),
+            process: layers
+                .section::<RawProcessorConfig>("process", &mut problems)
+                .resolve("process", &mut problems),
             sink: layers.section::<RawSink>("sink", &mut problems).resolve("sink", &mut problems),
             dashboard: layers
                 .section::<RawDashboard>("dashboard", &mut problems)
@@ -180,7 +195,8 @@ fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
 fn flags(args: &ConfigArgs, base: Base) -> Vec<String> {
     let mut sets = Vec::new();
     if let Some(directory) = &args.data {
-        let quoted = |file: &str| Value::String(format!("sqlite:{}", directory.join(file).display())).to_string();
+        let quoted =
+            |file: &str| Value::String(format!("sqlite:{}", directory.join(file).display())).to_string();
         sets.push(format!("journal.url={}", quoted("journal.db")));
         sets.push(format!("store.url={}", quoted("store.db")));
     }
@@ -199,9 +215,4 @@ fn flags(args: &ConfigArgs, base: Base) -> Vec<String> {
 /// The directory of a `sqlite:` address's file.
 pub(crate) fn directory_of(path: &std::path::Path) -> PathBuf {
     path.parent().map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf)
-}
-
-/// Whether a section changes results.
-pub(crate) fn changes_results(section: &str) -> bool {
-    PIPELINE.contains(&section)
 }

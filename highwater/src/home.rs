@@ -62,12 +62,30 @@ pub(crate) struct Parts {
 impl Parts {
     /// Everything.
     pub(crate) const fn all(service: &'static str) -> Self {
-        Self { service, ingest: true, process: true, sink: true, dashboard: true, apply: false, until_end: false, close: false }
+        Self {
+            service,
+            ingest: true,
+            process: true,
+            sink: true,
+            dashboard: true,
+            apply: false,
+            until_end: false,
+            close: false,
+        }
     }
 
     /// Nothing yet.
     pub(crate) const fn none(service: &'static str) -> Self {
-        Self { service, ingest: false, process: false, sink: false, dashboard: false, apply: false, until_end: false, close: false }
+        Self {
+            service,
+            ingest: false,
+            process: false,
+            sink: false,
+            dashboard: false,
+            apply: false,
+            until_end: false,
+            close: false,
+        }
     }
 }
 
@@ -75,7 +93,6 @@ impl Parts {
 pub(crate) struct Home {
     shutdown: Shutdown,
     supervisor: Supervisor,
-    readiness: Readiness,
     journal: Arc<SqliteJournal>,
     live: Arc<Live>,
     admin: SocketAddr,
@@ -96,7 +113,8 @@ impl Home {
         let keys = Arc::new(settings.keys.clone());
         let opened = open(&settings).await?;
         let store = Arc::clone(&opened.store) as Arc<dyn Store>;
-        let live = Arc::new(Live::new(opened.port(), store, settings.pipeline.clone())?);
+        let live =
+            Arc::new(Live::new(opened.port(), opened.codec.clone(), store, settings.pipeline.clone())?);
 
         let listener = bind(settings.admin.listen).await.context("opening the admin address")?;
         let admin_address = listener.local_addr()?;
@@ -111,9 +129,9 @@ impl Home {
         let ingest = starting.ingest().await?.map(|ingest| ingest.address());
         let dashboard = starting.dashboard().await?.map(|dashboard| dashboard.address);
         starting.watch();
-        let Starting { supervisor, readiness, opened, live, .. } = starting;
+        let Starting { supervisor, opened, live, .. } = starting;
         let journal = opened.journal;
-        Ok(Self { shutdown, supervisor, readiness, journal, live, admin: admin_address, ingest, dashboard })
+        Ok(Self { shutdown, supervisor, journal, live, admin: admin_address, ingest, dashboard })
     }
 
     /// What is known of the running parts.
@@ -139,11 +157,6 @@ impl Home {
     /// The shutdown all parts watch.
     pub(crate) const fn shutdown(&self) -> &Shutdown {
         &self.shutdown
-    }
-
-    /// What is still missing before work may be sent here.
-    pub(crate) const fn readiness(&self) -> &Readiness {
-        &self.readiness
     }
 
     /// Begins the shutdown at a signal; a second one leaves at once.
@@ -253,7 +266,8 @@ impl Starting {
             readiness: self.readiness.clone(),
             supervisor: self.supervisor.clone(),
         };
-        let ingest = ingest::start(deps, self.settings.ingest.clone()).await.context("opening ingest's address")?;
+        let ingest =
+            ingest::start(deps, self.settings.ingest.clone()).await.context("opening ingest's address")?;
         self.live.set_ingest(ingest.clone());
         Ok(Some(ingest))
     }
@@ -271,7 +285,11 @@ impl Starting {
             readiness: self.readiness.clone(),
             clock: Clock::system(),
         };
-        Ok(Some(dashboard::start(deps, self.settings.dashboard).await.context("opening the dashboard's address")?))
+        Ok(Some(
+            dashboard::start(deps, self.settings.dashboard)
+                .await
+                .context("opening the dashboard's address")?,
+        ))
     }
 
     fn watch(&self) {

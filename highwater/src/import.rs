@@ -64,7 +64,8 @@ impl Rows {
         let file = File::open(path).with_context(named)?;
         let source = if is_csv {
             let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-            let columns: Vec<String> = reader.headers().with_context(named)?.iter().map(str::to_owned).collect();
+            let columns: Vec<String> =
+                reader.headers().with_context(named)?.iter().map(str::to_owned).collect();
             require(&columns, &rules.time_column, "--time-column").with_context(named)?;
             if rules.device.is_none() {
                 require(&columns, "device_id", "--device").with_context(named)?;
@@ -198,7 +199,11 @@ mod tests {
 
     #[test]
     fn csv_cells_become_numbers_booleans_tags_or_nothing() {
-        let all = rows("a.csv", "timestamp,value,on,note\n2013-12-02 21:15:00,73.5,true,ok\n2013-12-02 21:20:00,,,\n", &rules("timestamp"));
+        let all = rows(
+            "a.csv",
+            "timestamp,value,on,note\n2013-12-02 21:15:00,73.5,true,ok\n2013-12-02 21:20:00,,,\n",
+            &rules("timestamp"),
+        );
         let all = all.expect("readable");
         let first: Value = serde_json::from_str(&all[0].json).expect("json");
         assert_eq!(first["value"], 73.5);
@@ -218,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_line_with_its_own_sequence_keeps_it() {
-        let all = rows("a.ndjson", "{\"ts\":1627847280,\"temp\":1,\"seq\":9}\n\n", &rules("ts")).expect("readable");
+        let all =
+            rows("a.ndjson", "{\"ts\":1627847280,\"temp\":1,\"seq\":9}\n\n", &rules("ts")).expect("readable");
         let only: Value = serde_json::from_str(&all[0].json).expect("json");
         assert_eq!(only["seq"], 9);
         assert!(only.get("boot").is_none());

@@ -19,10 +19,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of as many lines as the files have; unknown when one cannot be counted.
     pub(crate) fn of_files(what: &'static str, files: &[PathBuf]) -> Self {
-        let total = files.iter().map(|path| lines_of(path)).sum::<Option<u64>>();
+        let total = files.iter().map(lines_of).sum::<Option<u64>>();
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+            let style =
+                ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(what);
             bar

@@ -12,7 +12,8 @@ pub(crate) fn lines(rows: &[Value], columns: &[(&str, &str)]) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(index, (title, _))| {
-            let widest = cells.iter().filter_map(|row| row.get(index)).map(|(text, _)| text.chars().count()).max();
+            let widest =
+                cells.iter().filter_map(|row| row.get(index)).map(|(text, _)| text.chars().count()).max();
             widest.unwrap_or(0).max(title.chars().count())
         })
         .collect();

@@ -63,7 +63,10 @@ pub(crate) async fn books(args: WatchArgs) -> Result<Outcome> {
         for stage in books["stages"].as_array().into_iter().flatten() {
             println!("{}", stage_line(stage));
         }
-        println!("{}", if books["balanced"] == true { "the books balance" } else { "THE BOOKS DO NOT BALANCE" });
+        println!(
+            "{}",
+            if books["balanced"] == true { "the books balance" } else { "THE BOOKS DO NOT BALANCE" }
+        );
         Outcome::Done
     })
     .await
@@ -92,9 +95,9 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
         let answer = if client.answers("/healthz").await || args.watch {
             client.get(path).await?
         } else {
-            offline::answer(&args.config, path)
-                .await
-                .with_context(|| format!("nobody answers at {}, and the home itself could not be read", args.target.url))?
+            offline::answer(&args.config, path).await.with_context(|| {
+                format!("nobody answers at {}, and the home itself could not be read", args.target.url)
+            })?
         };
         let mut outcome = Outcome::Done;
         if args.target.json {
@@ -109,7 +112,7 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
             return Ok(outcome);
         }
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(Outcome::Done),
+            _ = tokio::signal::ctrl_c() => return Ok(Outcome::Interrupted),
             () = tokio::time::sleep(WATCH_EVERY) => println!(),
         }
     }
@@ -136,7 +139,8 @@ pub(crate) async fn partitions(action: PartitionsAction) -> Result<Outcome> {
             say(&target, &answer, print_object);
         }
         PartitionsAction::Release { partition, target } => {
-            let answer = target.client()?.post(&format!("/v1/partitions/{partition}/release"), &json!({})).await?;
+            let answer =
+                target.client()?.post(&format!("/v1/partitions/{partition}/release"), &json!({})).await?;
             say(&target, &answer, print_object);
         }
     }
@@ -219,12 +223,18 @@ fn lines_of(value: &Value, depth: usize) {
                         println!("{indent}  -");
                         lines_of(item, depth + 2);
                     } else {
-                        println!("{indent}  - {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                        println!(
+                            "{indent}  - {}",
+                            item.as_str().map_or_else(|| item.to_string(), str::to_owned)
+                        );
                     }
                 }
             }
             Value::Null => {}
-            other => println!("{indent}{name}: {}", other.as_str().map_or_else(|| other.to_string(), str::to_owned)),
+            other => println!(
+                "{indent}{name}: {}",
+                other.as_str().map_or_else(|| other.to_string(), str::to_owned)
+            ),
         }
     }
 }

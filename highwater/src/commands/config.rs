@@ -34,7 +34,10 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
                 println!("the same as generation {}", in_force["generation"]);
             } else {
                 for difference in &differences {
-                    println!("{}: {} in force, {} here", difference["key"], difference["in_force"], difference["here"]);
+                    println!(
+                        "{}: {} in force, {} here",
+                        difference["key"], difference["in_force"], difference["here"]
+                    );
                 }
             }
             Ok(if differences.is_empty() { Outcome::Done } else { Outcome::Negative })
@@ -54,7 +57,8 @@ fn compare(key: &str, in_force: &Value, here: &Value, differences: &mut Vec<Valu
         (Value::Object(a), Value::Object(b)) => {
             let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for name in names {
-                let side = |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
+                let side =
+                    |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
                 compare(&format!("{key}.{name}"), &side(a), &side(b), differences);
             }
         }
@@ -75,7 +79,12 @@ mod tests {
     #[test]
     fn only_leaves_that_differ_are_named() {
         let mut found = Vec::new();
-        compare("p", &json!({"a": 1, "b": [{"c": 2}]}), &json!({"a": 1, "b": [{"c": 3}], "d": 4}), &mut found);
+        compare(
+            "p",
+            &json!({"a": 1, "b": [{"c": 2}]}),
+            &json!({"a": 1, "b": [{"c": 3}], "d": 4}),
+            &mut found,
+        );
         let keys: Vec<&str> = found.iter().filter_map(|found| found["key"].as_str()).collect();
         assert_eq!(keys, ["p.b[0].c", "p.d"]);
     }

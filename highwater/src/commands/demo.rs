@@ -50,7 +50,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     let duration = args.duration.as_deref().map(parse_duration).transpose();
     let duration = duration.map_err(|message| Usage(format!("--for: {message}")))?;
     let temporary = if args.keep.is_none() { Some(temporary_directory()?) } else { None };
-    let directory = args.keep.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(Path::new("."));
+    let directory =
+        args.keep.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(Path::new("."));
     let mut config = args.config.clone();
     config.data.get_or_insert_with(|| directory.to_path_buf());
     if config.set.iter().all(|set| !set.starts_with("log.level=")) {
@@ -170,14 +171,21 @@ fn say(summary: &Summary, args: &DemoArgs) -> Result<()> {
         None => println!("no truth was kept"),
         Some(truth) if truth.ok => println!("{} windows equal the fleet's own truth", truth.windows_checked),
         Some(truth) => {
-            println!("{} of {} windows DIFFER from the fleet's truth:", truth.different, truth.windows_checked);
+            println!(
+                "{} of {} windows DIFFER from the fleet's truth:",
+                truth.different, truth.windows_checked
+            );
             for difference in &truth.differences {
                 println!("  {}", serde_json::to_string(difference)?);
             }
         }
     }
     if let Some(directory) = &args.keep {
-        println!("kept in {}: `highwater run --data {}` goes on from it", directory.display(), directory.display());
+        println!(
+            "kept in {}: `highwater run --data {}` goes on from it",
+            directory.display(),
+            directory.display()
+        );
     }
     Ok(())
 }

@@ -76,7 +76,8 @@ fn report(args: &ImportArgs, imported: &Imported, closed: Option<&Closed>) {
 }
 
 async fn send_files(args: &ImportArgs, client: &Client) -> Result<Imported> {
-    let zone = Zone::named(args.time_zone.as_deref()).map_err(|error| Usage(format!("--time-zone: {error:#}")))?;
+    let zone =
+        Zone::named(args.time_zone.as_deref()).map_err(|error| Usage(format!("--time-zone: {error:#}")))?;
     let pace = Pace::parse(&args.rate)?;
     let rules = RowRules {
         device: args.device.clone(),
@@ -84,7 +85,8 @@ async fn send_files(args: &ImportArgs, client: &Client) -> Result<Imported> {
         zone,
     };
     let mut progress = Progress::of_files("importing", &args.files);
-    let mut sender = Sender { client, imported: Imported::default(), devices: BTreeSet::new(), pace, begun: None };
+    let mut sender =
+        Sender { client, imported: Imported::default(), devices: BTreeSet::new(), pace, begun: None };
     for path in &args.files {
         let mut rows = Rows::open(path, &rules)?;
         let mut batch: Vec<Row> = Vec::with_capacity(BATCH_READINGS_MAX);
@@ -152,7 +154,9 @@ impl Sender<'_> {
             let wait = match sent {
                 Ok(answer) if answer.status.is_success() => return Ok(answer.body),
                 // Every reading of the batch was refused: an answer like any other, each with its reason.
-                Ok(answer) if answer.status == StatusCode::BAD_REQUEST && answer.body.get("rejected").is_some() => {
+                Ok(answer)
+                    if answer.status == StatusCode::BAD_REQUEST && answer.body.get("rejected").is_some() =>
+                {
                     let mut body = answer.body;
                     body["accepted"] = json!(0);
                     return Ok(body);

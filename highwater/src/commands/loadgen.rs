@@ -14,12 +14,17 @@ use std::time::Duration;
 /// When the load cannot be made or the truth cannot be read or written.
 pub(crate) async fn run(args: LoadgenArgs) -> Result<Outcome> {
     if let Some(directory) = &args.verify {
-        let truth = Truth::read(directory).with_context(|| format!("reading the truth in {}", directory.display()))?;
+        let truth = Truth::read(directory)
+            .with_context(|| format!("reading the truth in {}", directory.display()))?;
         let verification = loadgen::verify(&truth, &args.query_url, args.key.as_deref()).await?;
         say_verification(&verification, args.json);
         return Ok(if verification.ok { Outcome::Done } else { Outcome::Negative });
     }
-    let mut fleet = if args.faults { FleetConfig::demo(args.seed) } else { FleetConfig::telemetry(args.devices, args.seed) };
+    let mut fleet = if args.faults {
+        FleetConfig::demo(args.seed)
+    } else {
+        FleetConfig::telemetry(args.devices, args.seed)
+    };
     fleet.devices = args.devices;
     let mut config = RunConfig::new(&args.url);
     config.rate = f64::from(args.rate);
@@ -73,7 +78,9 @@ fn say_verification(verification: &Verification, json: bool) {
         return;
     }
     let Verification { series_checked, windows_checked, readings, different, .. } = verification;
-    println!("{windows_checked} windows of {series_checked} series compared, {readings} readings, {different} differences");
+    println!(
+        "{windows_checked} windows of {series_checked} series compared, {readings} readings, {different} differences"
+    );
     for difference in &verification.differences {
         println!("  {} {}: {}", difference.series, difference.start, difference.what);
     }

@@ -48,8 +48,12 @@ fn list(as_json: bool) -> Result<Outcome> {
         println!("{}", subject.name());
         let records = schema.as_array().cloned().unwrap_or_else(|| vec![schema]);
         for record in records {
-            let fields: Vec<&str> =
-                record["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str()).collect();
+            let fields: Vec<&str> = record["fields"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|field| field["name"].as_str())
+                .collect();
             println!("  {}: {}", record["name"].as_str().unwrap_or_default(), fields.join(", "));
         }
     }

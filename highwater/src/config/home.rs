@@ -95,8 +95,7 @@ impl RawJournal {
     /// Checks and resolves.
     pub(crate) fn resolve(self, at: &str, problems: &mut Problems) -> JournalConfig {
         const PARTITIONS_MAX: u64 = 256;
-        let partitions =
-            problems.count(&format!("{at}.partitions"), self.partitions, 4, 1, PARTITIONS_MAX);
+        let partitions = problems.count(&format!("{at}.partitions"), self.partitions, 4, 1, PARTITIONS_MAX);
         JournalConfig {
             path: sqlite_path(&format!("{at}.url"), self.url.as_deref(), "sqlite:data/journal.db", problems),
             partitions: u32::try_from(partitions).unwrap_or(4),
@@ -111,7 +110,11 @@ impl RawJournal {
                 self.append_queue_bytes_max.as_deref(),
                 32 << 20,
             ),
-            file_bytes_max: optional_size(&format!("{at}.file-bytes-max"), self.file_bytes_max.as_deref(), problems),
+            file_bytes_max: optional_size(
+                &format!("{at}.file-bytes-max"),
+                self.file_bytes_max.as_deref(),
+                problems,
+            ),
         }
     }
 }

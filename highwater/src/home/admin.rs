@@ -2,20 +2,24 @@
 //! admin; health, readiness and metrics are the chassis's own.
 
 use super::live::Live;
-use super::processor::Running;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use chassis::problem::Problem;
 use dashboard::LiveView;
+use processor::ops::{self, OpsError};
+use processor::view::View;
+use schemas::pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::port::{Page, Store, StoreError};
 
+/// Letters of one list, at most.
+const LETTERS_MAX: usize = 1_000;
 /// Devices of one page, at most.
 const DEVICES_MAX: u32 = 1_000;
 
@@ -32,9 +36,15 @@ pub(super) fn router(live: Arc<Live>, store: Arc<dyn Store>) -> Router {
         .route("/v1/lag", get(lag))
         .route("/v1/models", get(models))
         .route("/v1/partitions", get(partitions))
+        .route("/v1/partitions/{partition}", get(partition))
+        .route("/v1/partitions/{partition}/release", post(release))
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{device}", get(device))
         .route("/v1/devices/{device}/state", get(device_state))
+        .route("/v1/dead-letters", get(letters))
+        .route("/v1/dead-letters/redrive", post(redrive))
+        .route("/v1/dead-letters/{id}", get(letter))
+        .route("/v1/config", get(config_in_force).post(propose))
         .with_state(Asked { live, store })
 }
 
@@ -59,8 +69,18 @@ fn missing(detail: impl Into<String>) -> Problem {
 
 fn of_store(error: StoreError) -> Problem {
     match error {
-        StoreError::Argument(detail) => Problem::new(StatusCode::BAD_REQUEST, "argument", "Bad argument", detail),
+        StoreError::Argument(detail) => {
+            Problem::new(StatusCode::BAD_REQUEST, "argument", "Bad argument", detail)
+        }
         error => unavailable(error),
+    }
+}
+
+fn of_ops(error: OpsError) -> Problem {
+    match error {
+        OpsError::NotFound(detail) => missing(detail),
+        OpsError::Refused(detail) => Problem::new(StatusCode::CONFLICT, "refused", "Refused", detail),
+        OpsError::Unavailable(detail) => unavailable(detail),
     }
 }
 
@@ -76,12 +96,26 @@ async fn models(State(asked): State<Asked>) -> Response {
     blocking(move || asked.live.models().map_err(unavailable)).await
 }
 
-fn processor(asked: &Asked) -> Result<&Running, Problem> {
-    asked.live.processor().ok_or_else(|| unavailable("no processor runs in this process"))
+fn view(asked: &Asked) -> Result<View, Problem> {
+    let running = asked.live.processor().ok_or_else(|| unavailable("no processor runs in this process"))?;
+    Ok(running.get().view().clone())
 }
 
 async fn partitions(State(asked): State<Asked>) -> Response {
-    blocking(move || Ok(json!({ "items": processor(&asked)?.get().view().partitions() }))).await
+    blocking(move || Ok(json!({ "items": view(&asked)?.partitions() }))).await
+}
+
+async fn partition(State(asked): State<Asked>, Path(partition): Path<u32>) -> Response {
+    blocking(move || ops::explain_partition(&view(&asked)?, partition).map_err(of_ops)).await
+}
+
+async fn release(State(asked): State<Asked>, Path(partition): Path<u32>) -> Response {
+    blocking(move || {
+        ops::release(&view(&asked)?, partition).map_err(of_ops)?;
+        tracing::warn!(partition, "a quarantined partition was released");
+        Ok(json!({ "partition": partition, "released": true }))
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -118,3 +152,46 @@ async fn device_state(State(asked): State<Asked>, Path(device): Path<String>) ->
     .await
 }
 
+async fn letters(State(asked): State<Asked>, Query(listing): Query<Listing>) -> Response {
+    blocking(move || {
+        let limit = usize::try_from(listing.limit.unwrap_or(50)).unwrap_or(LETTERS_MAX).min(LETTERS_MAX);
+        let items = asked.live.letters().list(listing.reason.as_deref(), limit).map_err(of_ops)?;
+        Ok(json!({ "items": items }))
+    })
+    .await
+}
+
+async fn letter(State(asked): State<Asked>, Path(id): Path<String>) -> Response {
+    blocking(move || asked.live.letters().show(&id).map_err(of_ops)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Redrive {
+    #[serde(default)]
+    ids: Vec<String>,
+    reason: Option<String>,
+}
+
+async fn redrive(State(asked): State<Asked>, Json(wanted): Json<Redrive>) -> Response {
+    blocking(move || asked.live.letters().redrive(&wanted.ids, wanted.reason.as_deref()).map_err(of_ops))
+        .await
+}
+
+async fn config_in_force(State(asked): State<Asked>) -> Response {
+    blocking(move || asked.live.config_in_force().map_err(of_ops)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proposal {
+    pipeline: Pipeline,
+}
+
+async fn propose(State(asked): State<Asked>, Json(proposal): Json<Proposal>) -> Response {
+    blocking(move || {
+        let generation = asked.live.propose(&proposal.pipeline).map_err(of_ops)?;
+        Ok(json!({ "generation": generation }))
+    })
+    .await
+}

@@ -106,7 +106,8 @@ impl Stage {
     /// The door's.
     pub(crate) fn ingest(books: IngestBooks) -> Self {
         let [received, accepted, rejected, returned, in_flight] =
-            [books.received, books.accepted, books.rejected, books.returned, books.in_flight].map(u64::cast_signed);
+            [books.received, books.accepted, books.rejected, books.returned, books.in_flight]
+                .map(u64::cast_signed);
         let outcomes = [("accepted", accepted), ("rejected", rejected), ("returned", returned)];
         let total = Line::new(None, received, &outcomes, in_flight, in_flight);
         Self { stage: "ingest", unit: "readings since start", total, partitions: Vec::new() }
@@ -117,7 +118,8 @@ impl Stage {
         let lines = books.entries.iter().map(|entry| {
             let name = format!("{}/{}", entry.partition.topic, entry.partition.partition);
             let outcomes = [("written", entry.totals.written), ("dead-lettered", entry.totals.dead_lettered)];
-            let mut line = Line::new(Some(name), entry.totals.read, &outcomes, entry.pending, entry.in_flight);
+            let mut line =
+                Line::new(Some(name), entry.totals.read, &outcomes, entry.pending, entry.in_flight);
             if entry.totals.lost != 0 {
                 line.balanced = false;
                 line.besides.insert("lost-to-retention", entry.totals.lost);

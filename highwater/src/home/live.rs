@@ -2,15 +2,15 @@
 //! ask here; so does the demo.
 
 use super::books::{Books, Line, Stage};
-use super::offline::outcomes;
+use super::processor::Running;
 use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
 use ingest::Ingest;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
 use lag::{GroupLag, LagReport, Monitor, Rules};
-use super::processor::Running;
-use processor::view::PartitionView;
+use processor::ops::{self, BooksLine, InForce, Letters, OpsError};
+use schemas::codec::Codec;
 use schemas::pipeline::Pipeline;
 use schemas::topic::Topic;
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub(crate) struct Live {
     monitors: Mutex<Vec<Monitor>>,
     lag: Mutex<LagReport>,
     feed: Feed,
+    letters: Letters,
+    codec: Codec,
     pipeline: Pipeline,
     ingest: OnceLock<Ingest>,
     processor: OnceLock<Running>,
@@ -42,7 +44,12 @@ impl Live {
     ///
     /// # Errors
     /// When the journal has no reader.
-    pub(crate) fn new(journal: Arc<dyn Journal>, store: Arc<dyn Store>, pipeline: Pipeline) -> Result<Self> {
+    pub(crate) fn new(
+        journal: Arc<dyn Journal>,
+        codec: Codec,
+        store: Arc<dyn Store>,
+        pipeline: Pipeline,
+    ) -> Result<Self> {
         let mut watched = vec![(processor::GROUP, Topic::Raw)];
         watched.extend(sink::TOPICS.map(|topic| (sink::GROUP, topic)));
         let monitors = watched
@@ -59,7 +66,9 @@ impl Live {
             ingest: OnceLock::new(),
             processor: OnceLock::new(),
             sink: OnceLock::new(),
+            letters: Letters::new(Arc::clone(&journal), codec.clone()),
             journal,
+            codec,
             store,
             pipeline,
         })
@@ -91,9 +100,26 @@ impl Live {
         self.processor.get()
     }
 
-    /// The configuration of the file, which may differ from the one in force.
-    pub(crate) const fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    /// What could not be used.
+    pub(crate) const fn letters(&self) -> &Letters {
+        &self.letters
+    }
+
+    /// The configuration in force.
+    ///
+    /// # Errors
+    /// When nothing was decided yet, or the journal does not answer.
+    pub(crate) fn config_in_force(&self) -> Result<InForce, OpsError> {
+        let in_force = ops::in_force(&*self.journal, &self.codec)?;
+        in_force.ok_or_else(|| OpsError::NotFound("nothing was decided yet".to_owned()))
+    }
+
+    /// Decides on a pipeline; returns its generation.
+    ///
+    /// # Errors
+    /// When it is in force already, or the journal does not answer.
+    pub(crate) fn propose(&self, pipeline: &Pipeline) -> Result<i64, OpsError> {
+        ops::propose(&*self.journal, &self.codec, pipeline)
     }
 
     /// The books of every part that runs here.
@@ -115,7 +141,8 @@ impl Live {
     }
 
     fn processor_stage(&self, processor: &Running) -> Result<Stage, JournalError> {
-        let views = processor.get().view().partitions();
+        let view = processor.get().view().clone();
+        let owned = ops::books(&view, &*self.journal).map_err(|why| JournalError::Retry(why.to_string()))?;
         let mut reader = locked(&self.reader);
         let mut lines = Vec::new();
         for partition in 0..self.journal.partitions() {
@@ -123,8 +150,8 @@ impl Live {
             let committed = reader.committed(processor::GROUP, raw)?.map(|committed| committed.offset);
             let (start, end) = reader.bounds(raw)?;
             let in_flight = end.saturating_sub(committed.unwrap_or(start)).max(0);
-            let view = views.iter().find(|view| view.partition == partition);
-            lines.push(processor_line(partition, view, in_flight));
+            let line = owned.iter().find(|line| line.partition == partition);
+            lines.push(processor_line(partition, line, in_flight));
         }
         Ok(Stage::sum("processor", "readings", lines))
     }
@@ -158,7 +185,10 @@ impl Live {
     pub(crate) fn measure(&self) -> Result<Vec<GroupLag>, JournalError> {
         let journal = Arc::clone(&self.journal);
         let now = move || journal.now();
-        let groups = locked(&self.monitors).iter_mut().map(|monitor| monitor.look(&now)).collect::<Result<Vec<_>, _>>()?;
+        let groups = locked(&self.monitors)
+            .iter_mut()
+            .map(|monitor| monitor.look(&now))
+            .collect::<Result<Vec<_>, _>>()?;
         *locked(&self.lag) = lag::report(groups.clone());
         Ok(groups)
     }
@@ -167,36 +197,24 @@ impl Live {
     pub(crate) fn backlog(&self) -> LagReport {
         locked(&self.lag).clone()
     }
-
-    /// The journal.
-    pub(crate) const fn journal(&self) -> &Arc<dyn Journal> {
-        &self.journal
-    }
 }
 
 /// One partition's line. Two checks in one: every reading has one outcome, and every offset was one record.
-fn processor_line(partition: u32, view: Option<&PartitionView>, in_flight: i64) -> Line {
+fn processor_line(partition: u32, owned: Option<&BooksLine>, in_flight: i64) -> Line {
     let name = Some(format!("{}/{partition}", Topic::Raw));
-    let Some(view) = view else {
+    let Some(owned) = owned else {
         return Line::new(name, 0, &[], 0, in_flight);
     };
-    let totals = &view.totals;
-    let outcomes = outcomes(totals);
-    let mut line = Line::new(name, totals.received, &outcomes, 0, in_flight);
-    let offsets = view.position - view.counted_from;
-    let unexplained = offsets - totals.received - totals.others - view.lost;
-    if unexplained != 0 || view.lost != 0 {
-        line.balanced = false;
-        line.besides.insert("offsets-unexplained", unexplained);
-        line.besides.insert("lost-to-retention", view.lost);
-    }
-    let besides = [
-        ("other-records", totals.others),
-        ("late-partial", totals.late_partial),
-        ("beyond-horizon", totals.beyond_horizon),
-        ("scored", totals.scored),
-        ("scoring-failed", totals.scoring_failed),
+    let outcomes = [
+        ("aggregated", owned.aggregated),
+        ("filtered", owned.filtered),
+        ("duplicate", owned.duplicate),
+        ("late", owned.late),
+        ("rejected", owned.rejected),
     ];
+    let mut line = Line::new(name, owned.received, &outcomes, owned.pending, in_flight);
+    line.balanced &= owned.balanced && owned.lost == 0;
+    let besides = [("offsets-unexplained", owned.offsets_unexplained), ("lost-to-retention", owned.lost)];
     line.besides.extend(besides.into_iter().filter(|(_, count)| *count != 0));
     line
 }
@@ -219,13 +237,18 @@ impl LiveView for Live {
         let Some(processor) = self.processor.get() else {
             return Err(Unavailable("no processor runs in this process; ask the one that does".to_owned()));
         };
-        let _ = (processor, device_id);
-        Err(Unavailable("not yet".to_owned()))
+        let view = processor.get().view().clone();
+        match ops::explain_device(&view, device_id) {
+            Ok(state) => Ok(Some(serde_json::to_value(state).map_err(unavailable)?)),
+            Err(OpsError::NotFound(_)) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     fn models(&self) -> Result<Value, Unavailable> {
-        let items: Vec<Value> = self
-            .pipeline
+        let pipeline =
+            self.config_in_force().map_or_else(|_| self.pipeline.clone(), |in_force| in_force.pipeline);
+        let items: Vec<Value> = pipeline
             .models
             .iter()
             .map(|model| {

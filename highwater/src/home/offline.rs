@@ -44,7 +44,8 @@ fn backlog(journal: &Arc<dyn Journal>) -> Result<Value> {
     for (group, topic) in
         std::iter::once((processor::GROUP, Topic::Raw)).chain(sink::TOPICS.map(|topic| (sink::GROUP, topic)))
     {
-        let mut monitor = Monitor::new(journal.reader()?, group, topic, journal.partitions(), Rules::default());
+        let mut monitor =
+            Monitor::new(journal.reader()?, group, topic, journal.partitions(), Rules::default());
         groups.push(monitor.look(&|| journal.now())?);
     }
     Ok(serde_json::to_value(lag::report(groups))?)
@@ -62,13 +63,18 @@ fn books(journal: &Arc<dyn Journal>) -> Result<Value> {
         let in_flight = end.saturating_sub(committed.unwrap_or(start)).max(0);
         let audit = last_audit(reader.as_mut(), &codec, partition)?;
         let totals = audit.map(|audit| audit.totals).unwrap_or_default();
-        lines.push(Line::new(Some(format!("iot.raw/{partition}")), totals.received, &outcomes(&totals), 0, in_flight));
+        lines.push(Line::new(
+            Some(format!("iot.raw/{partition}")),
+            totals.received,
+            &outcomes(&totals),
+            0,
+            in_flight,
+        ));
     }
     Ok(serde_json::to_value(Books::of(vec![Stage::sum("processor", "readings", lines)]))?)
 }
 
-/// What became of readings.
-pub(crate) fn outcomes(totals: &Totals) -> [(&'static str, i64); 5] {
+fn outcomes(totals: &Totals) -> [(&'static str, i64); 5] {
     [
         ("aggregated", totals.aggregated),
         ("filtered", totals.filtered),
@@ -85,10 +91,11 @@ fn last_audit(reader: &mut dyn Reader, codec: &Codec, partition: u32) -> Result<
     let mut last = None;
     while from < end {
         let mut found: Result<(), DecodeError> = Ok(());
-        let next = reader.read(trail, from, 1_000, &mut |record| match codec.decode::<Audit>(record.value) {
-            Ok(audit) => last = Some(audit),
-            Err(error) => found = Err(error),
-        })?;
+        let next =
+            reader.read(trail, from, 1_000, &mut |record| match codec.decode::<Audit>(record.value) {
+                Ok(audit) => last = Some(audit),
+                Err(error) => found = Err(error),
+            })?;
         found.context("reading the audit trail")?;
         if next == from {
             break;

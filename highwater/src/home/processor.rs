@@ -88,6 +88,7 @@ pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
 fn all_live(running: &Running, partitions: u32) -> bool {
     use processor::view::PartitionPhase::{Degraded, Ok};
     let view = running.get().view().clone();
-    let live = view.partitions().iter().filter(|partition| matches!(partition.phase, Ok | Degraded { .. })).count();
+    let live =
+        view.partitions().iter().filter(|partition| matches!(partition.phase, Ok | Degraded { .. })).count();
     live == partitions as usize
 }

@@ -33,11 +33,8 @@ pub(crate) async fn run(live: Arc<Live>, shutdown: Shutdown) -> Result<(), BoxEr
 fn look(live: &Live) -> Result<(), journal::port::JournalError> {
     for group in live.measure()? {
         for series in lag::series(&group, CLUSTER) {
-            let labels: Vec<metrics::Label> = series
-                .labels
-                .iter()
-                .map(|(name, value)| metrics::Label::new(*name, value.clone()))
-                .collect();
+            let labels: Vec<metrics::Label> =
+                series.labels.iter().map(|(name, value)| metrics::Label::new(*name, value.clone())).collect();
             metrics::gauge!(series.name, labels).set(series.value);
         }
     }

@@ -30,21 +30,21 @@ impl Zone {
     pub(crate) fn micros(&self, found: &Value) -> Result<i64> {
         match found {
             Value::Number(number) => from_number(number.as_f64().unwrap_or(f64::NAN)),
-            Value::String(text) => self.from_text(text),
+            Value::String(text) => self.read(text),
             other => bail!("`{other}` is no time"),
         }
     }
 
-    fn from_text(&self, text: &str) -> Result<i64> {
+    fn read(&self, text: &str) -> Result<i64> {
         if let Ok(number) = text.parse::<f64>() {
             return from_number(number);
         }
         if let Ok(instant) = text.parse::<jiff::Timestamp>() {
             return Ok(instant.as_microsecond());
         }
-        let civil: DateTime = text
-            .parse()
-            .with_context(|| format!("`{text}` is no time like 2021-08-01T19:48:00Z or 2021-08-01 19:48:00"))?;
+        let civil: DateTime = text.parse().with_context(|| {
+            format!("`{text}` is no time like 2021-08-01T19:48:00Z or 2021-08-01 19:48:00")
+        })?;
         let Some(zone) = &self.0 else {
             bail!("`{text}` has no offset: say which zone it is in with --time-zone");
         };
