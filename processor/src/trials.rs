@@ -3,4 +3,7 @@
 
 mod batches;
 mod crashes;
+mod mutations;
+mod poison;
+mod recoveries;
 mod world;

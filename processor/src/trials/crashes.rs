@@ -82,7 +82,7 @@ fn many_faults_in_one_life() {
             }
             world = world.reopened();
         }
-        world.journal.inject(None);
+        let world = world.reopened();
         world.run_to_end(world.worker("one", &config(), true)).expect("it runs when all is well");
         world.check().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }

@@ -2,6 +2,7 @@
 
 use crate::commit::{Committing, InlineLane};
 use crate::config::ProcessorConfig;
+use crate::ops::BooksLine;
 use crate::outputs::{Chain, Outputs};
 use crate::snapshot::InlineSnapshots;
 use crate::state::{PartitionState, canonical};
@@ -13,8 +14,11 @@ use journal::port::{Journal, NewRecord, RecordRef, TopicPartition};
 use schemas::codec::Codec;
 use schemas::partition::partition_of;
 use schemas::pipeline::Pipeline;
-use schemas::record::{Audit, Control, Device, End, Raw, Totals};
+use schemas::record::{
+    Aggregate, Alert, Audit, Control, DeadLetter, Device, DeviceLatest, End, Late, Raw, Score, Totals,
+};
 use schemas::topic::Topic;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -221,6 +225,65 @@ impl World {
         let records = self.journal.topic(Topic::Audit);
         let audit = |value: &[u8]| self.codec.decode::<Audit>(value).expect("an audit record");
         records.iter().map(|record| (record.partition.partition, audit(&record.value))).collect()
+    }
+
+    /// Committed window rows, in order.
+    pub(super) fn aggregates(&self) -> Vec<Aggregate> {
+        let records = self.journal.topic(Topic::Aggregates);
+        records.iter().map(|record| self.codec.decode(&record.value).expect("a row")).collect()
+    }
+
+    /// Every reading has one outcome, every offset was one record, every committed output is counted, and the digest
+    /// is the chain over all of them in the order of their write clocks.
+    pub(super) fn check_books(&self) -> Result<(), String> {
+        for (partition, audit) in self.audits() {
+            let line = BooksLine::of(partition, &audit.totals, 0, (0, audit.to, audit.to), 0);
+            if !line.balanced {
+                return Err(format!("{line:?}"));
+            }
+            let mut outputs = Vec::new();
+            for topic in OUTPUTS {
+                let records = self.journal.records(TopicPartition { topic, partition });
+                let counted = audit.totals.outputs.get(topic.name()).copied().unwrap_or(0);
+                if i64::try_from(records.len()) != Ok(counted) {
+                    return Err(format!("{topic}/{partition}: {counted} counted, {} there", records.len()));
+                }
+                outputs.extend(
+                    records.into_iter().map(|record| (self.write_clock(topic, &record.value), record)),
+                );
+            }
+            outputs.sort_by_key(|(clock, _)| *clock);
+            let mut chain = [0_u8; 16];
+            for (_, record) in outputs {
+                let key = record.key.unwrap_or_default();
+                let mut hash = Sha256::new();
+                hash.update(chain);
+                hash.update(record.partition.topic.name());
+                hash.update(record.partition.partition.to_be_bytes());
+                hash.update(u32::try_from(key.len()).expect("short").to_be_bytes());
+                hash.update(&key);
+                hash.update(&record.value);
+                chain.copy_from_slice(&hash.finalize()[..16]);
+            }
+            if audit.digest != chain {
+                return Err(format!(
+                    "{partition}: the committed digest is not the chain over what is committed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_clock(&self, topic: Topic, value: &[u8]) -> i64 {
+        let decoded = match topic {
+            Topic::Aggregates => self.codec.decode::<Aggregate>(value).map(|record| record.write_clock),
+            Topic::Alerts => self.codec.decode::<Alert>(value).map(|record| record.write_clock),
+            Topic::Late => self.codec.decode::<Late>(value).map(|record| record.write_clock),
+            Topic::DeadLetters => self.codec.decode::<DeadLetter>(value).map(|record| record.write_clock),
+            Topic::Scores => self.codec.decode::<Score>(value).map(|record| record.write_clock),
+            _ => self.codec.decode::<DeviceLatest>(value).map(|record| record.write_clock),
+        };
+        decoded.expect("an output of the processor")
     }
 
     /// Committed outputs, totals and digests are those of the straight-line fold, to the byte.

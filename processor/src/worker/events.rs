@@ -73,11 +73,15 @@ impl Worker {
     fn batch(&mut self, partition: TopicPartition, records: &[RecordRef<'_>]) {
         let started = self.now();
         let Some(mut part) = self.parts.remove(&partition.partition) else { return };
+        let replaying = matches!(part.phase, Phase::Replaying(_));
         let folded = self.fold(&mut part, records);
         if folded < records.len() {
             self.reseek.insert(partition.partition);
         }
         self.parts.insert(partition.partition, part);
+        if replaying {
+            self.show(partition.partition);
+        }
         let busy = self.now().saturating_sub(started);
         self.measure_rate(folded, busy);
     }
