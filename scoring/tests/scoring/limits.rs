@@ -1,6 +1,6 @@
 //! Bounds of the queue, the sample, and what a loader refuses.
 
-use crate::rig::{METRICS, TrialSource, each, ewma, fixture, limits, load, loader, run, trial};
+use crate::rig::{METRICS, TrialSource, each, ewma, fixture, limits, load, loader, run, saved, trial};
 use schemas::pipeline::{Inputs, Model};
 use scoring::shipped::{self, Shipped};
 use scoring::{
@@ -183,4 +183,19 @@ fn a_lane_may_move_to_another_thread() {
     });
     found.extend(rest.join().unwrap());
     assert_eq!(found, run(&mut Lane::new(&set), &trials, 2, 0));
+}
+
+#[test]
+fn a_model_without_state_and_with_several_outputs_works() {
+    let set = load(&[Model { threshold: 3.0, ..fixture("stateless", each(&["a"])) }]);
+    for batch in [4, 1] {
+        let mut lane = Lane::new(&set);
+        let found = run(&mut lane, &[1.0, 4.0, 2.0, 3.0].map(|value| trial(0, value)), batch, 0);
+        let score = |score, over_threshold| {
+            vec![Verdict::Score { score, warm_up: false, over_threshold, sampled: false }]
+        };
+        assert_eq!(found, [score(1.0, false), score(4.0, true), score(2.0, false), score(3.0, true)]);
+        let again = Lane::load(&set, &saved(&lane)).unwrap();
+        assert_eq!(saved(&again), saved(&lane));
+    }
 }
