@@ -34,7 +34,7 @@ pub struct FailedRow {
     pub model: usize,
     /// How.
     pub failure: Failure,
-    /// In words; the same in every run.
+    /// In words; the same in every run of the same release.
     pub detail: String,
 }
 
