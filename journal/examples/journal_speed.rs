@@ -1,6 +1,6 @@
 //! How fast the SQLite home is on this machine: appends in batches of 500, reads, commit latency.
 //!
-//! `cargo run --release -p journal --example journal_speed [DIRECTORY] [RECORDS]`
+//! `cargo run --release -p journal --example journal_speed [DIRECTORY] [RECORDS] [CHECKPOINT_PAGES]`
 
 #![allow(clippy::unwrap_used, reason = "a measurement: a failure ends it")]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const BATCH: u64 = 500;
 const IN_FLIGHT: usize = 16;
-const COMMITS: usize = 200;
+const COMMITS: usize = 2_000;
 
 fn raw(partition: u32) -> TopicPartition {
     TopicPartition { topic: Topic::Raw, partition }
@@ -124,7 +124,11 @@ fn main() {
     let records: u64 = arguments.next().map_or(1_000_000, |text| text.parse().unwrap());
     let directory = tempfile::TempDir::new_in(directory).unwrap();
     let path = directory.path().join("journal.db");
-    let journal: Arc<SqliteJournal> = SqliteJournal::open(SqliteConfig::new(&path)).unwrap();
+    let mut config = SqliteConfig::new(&path);
+    if let Some(pages) = arguments.next() {
+        config.checkpoint_pages = pages.parse().unwrap();
+    }
+    let journal: Arc<SqliteJournal> = SqliteJournal::open(config).unwrap();
 
     let seconds = append(&journal, records).as_secs_f64();
     let stats = journal.stats();
@@ -144,8 +148,9 @@ fn main() {
     let took = commits(&journal);
     let quantile = |of_hundred: usize| took[took.len() * of_hundred / 100].as_secs_f64() * 1e3;
     println!(
-        "commit    {:>10.2} ms median, {:.2} ms p99: 200 records, 4 positions of 700 bytes",
+        "commit    {:>10.2} ms median, {:.2} ms p99, {:.2} ms worst: 200 records, 4 positions of 700 bytes",
         quantile(50),
-        quantile(99)
+        quantile(99),
+        took[COMMITS - 1].as_secs_f64() * 1e3
     );
 }

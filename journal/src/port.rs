@@ -189,7 +189,7 @@ pub trait Appender: Send + Sync {
 pub struct Queued {
     /// Records.
     pub records: usize,
-    /// Bytes of keys and values.
+    /// Bytes of keys, values and headers.
     pub bytes: usize,
     /// Bound on `bytes`.
     pub bytes_max: usize,

@@ -196,7 +196,7 @@ impl Core {
     /// an outcome that will be known into one that is not.
     fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, JournalError> {
         let (reply, answer) = sync_channel(1);
-        self.queue.push(op(reply)).map_err(|(_, why)| why)?;
+        self.queue.push(op(reply))?;
         answer.recv().unwrap_or_else(|_| Err(self.broken().unwrap_or_else(closed)))
     }
 }

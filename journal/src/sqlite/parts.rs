@@ -82,9 +82,8 @@ impl Appender for SqliteAppender {
         let bytes = layout.admit(&records)?;
         queue.reserve(records.len(), bytes)?;
         let packed = Packed::new(&records, config.segment_bytes_max);
-        queue.push(Op::Append { packed, bytes, done }).map_err(|(_, why)| {
+        queue.push(Op::Append { packed, bytes, done }).inspect_err(|_| {
             queue.release(records.len(), bytes);
-            why
         })
     }
 
@@ -139,6 +138,10 @@ impl Rows {
             let base = file::offset_of(row.get(0)?);
             let body = row.get_ref(4)?.as_blob()?;
             if crc32fast::hash(body) != row.get::<_, u32>(3)? {
+                // What lies before it is handed out first; then it is met again.
+                if chunk.len() > 0 {
+                    break;
+                }
                 return Ok(Err(JournalError::Fatal(format!(
                     "the segment at offset {base} is damaged: its checksum does not fit"
                 ))));

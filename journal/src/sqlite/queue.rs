@@ -118,11 +118,11 @@ impl Queue {
         queued.bytes -= bytes;
     }
 
-    /// Queues an op; returns it when the queue is shut.
-    pub(super) fn push(&self, op: Op) -> Result<(), (Op, JournalError)> {
+    /// Queues an op; drops it when the queue is shut.
+    pub(super) fn push(&self, op: Op) -> Result<(), JournalError> {
         let mut state = locked(&self.state);
         if let Some(why) = &state.shut {
-            return Err((op, why.clone()));
+            return Err(why.clone());
         }
         state.ops.push_back(op);
         drop(state);

@@ -38,16 +38,21 @@ impl Writer {
 
     fn slice(&mut self) -> Result<u64, JournalError> {
         let mut slots = self.slots.clone();
-        let removed = self.delete(&mut slots);
-        let removed = match removed {
+        let deleted =
+            self.delete(&mut slots).map_err(|error| file::statement_error(&error)).and_then(|removed| {
+                if !self.connection.is_autocommit() {
+                    self.connection.execute_batch("COMMIT").map_err(|error| file::commit_error(&error))?;
+                }
+                Ok(removed)
+            });
+        let removed = match deleted {
             Ok(removed) => removed,
             Err(error) => {
-                if !self.connection.is_autocommit() {
-                    self.connection
-                        .execute_batch("ROLLBACK")
-                        .map_err(|error| file::statement_error(&error))?;
+                let ended = self.roll_back();
+                if !matches!((&error, &ended), (JournalError::Retry(_), Ok(()))) {
+                    self.core.break_down(&error);
                 }
-                return Err(file::statement_error(&error));
+                return Err(error);
             }
         };
         if removed > 0 {
@@ -58,6 +63,7 @@ impl Writer {
         Ok(removed)
     }
 
+    /// Deletes in a transaction that it leaves open if there was anything to delete.
     fn delete(&self, slots: &mut [Slot]) -> rusqlite::Result<u64> {
         let mut left = self.limits.retention_segments_max;
         let mut removed = 0;
@@ -79,9 +85,6 @@ impl Writer {
                     )?
                     .execute(params![of.topic.name(), of.partition, slot.start, slot.bytes])?;
             }
-        }
-        if !self.connection.is_autocommit() {
-            self.connection.execute_batch("COMMIT")?;
         }
         Ok(removed)
     }

@@ -1,6 +1,11 @@
 //! The SQLite home: conformance, power cuts, other processes, wrong files, full disks, retention.
 
+mod files;
+mod power;
+mod writing;
+
 use super::*;
+use crate::StoredRecord;
 use crate::conformance::{self, Harness};
 use crate::port::{Journal, NewRecord};
 use std::sync::mpsc::{Sender, channel};
@@ -11,8 +16,14 @@ use tempfile::TempDir;
 struct SetClock(Arc<AtomicI64>);
 
 impl SetClock {
+    const START: Micros = 1_700_000_000_000_000;
+
     fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(1_700_000_000_000_000)))
+        Self(Arc::new(AtomicI64::new(Self::START)))
+    }
+
+    fn set(&self, now: Micros) {
+        self.0.store(now, Ordering::SeqCst);
     }
 
     fn advance(&self, by: Duration) {
@@ -23,6 +34,29 @@ impl SetClock {
         let now = Arc::clone(&self.0);
         Arc::new(move || now.fetch_add(1, Ordering::SeqCst))
     }
+}
+
+fn raw(partition: u32) -> TopicPartition {
+    TopicPartition { topic: Topic::Raw, partition }
+}
+
+fn record(to: TopicPartition, value: Vec<u8>) -> NewRecord {
+    NewRecord { to, key: None, value, headers: Vec::new() }
+}
+
+fn append(journal: &SqliteJournal, records: Vec<NewRecord>) -> Result<Vec<i64>, JournalError> {
+    let (sender, receiver) = channel();
+    journal.appender().append(records, Box::new(move |done| sender.send(done).unwrap()))?;
+    receiver.recv_timeout(conformance::WAIT_MAX).unwrap()
+}
+
+fn read_all(journal: &SqliteJournal, partition: TopicPartition) -> Vec<StoredRecord> {
+    let mut reader = journal.reader().unwrap();
+    let start = reader.bounds(partition).unwrap().0;
+    let mut records = Vec::new();
+    let mut keep = |record: crate::port::RecordRef<'_>| records.push(StoredRecord::copy(partition, &record));
+    reader.read(partition, start, usize::MAX, &mut keep).unwrap();
+    records
 }
 
 struct InFile {
@@ -76,15 +110,17 @@ impl Harness for InFile {
 
     fn stall_appends(&mut self) {
         let (release, stalled) = channel::<()>();
-        let first = NewRecord {
-            to: TopicPartition { topic: Topic::Audit, partition: 0 },
-            key: None,
-            value: Vec::new(),
-            headers: Vec::new(),
-        };
+        let first = record(TopicPartition { topic: Topic::Audit, partition: 1 }, Vec::new());
         // The writer's thread runs the completion: it waits there until the sender is gone.
         let done = Box::new(move |_| assert!(stalled.recv().is_err()));
-        self.open().appender().append(vec![first], done).unwrap();
+        let appender = self.open().appender();
+        appender.append(vec![first], done).unwrap();
+        // It is not queued any more when its completion runs.
+        let end = Instant::now() + conformance::WAIT_MAX;
+        while appender.queued().records > 0 {
+            assert!(Instant::now() < end, "the first append does not complete");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         self.stall = Some(release);
     }
 

@@ -9,14 +9,15 @@
 use super::file;
 use super::queue::{Op, Taken};
 use super::{Core, Limits};
-use crate::port::{Committed, JournalError, TopicPartition};
+use crate::port::{Appended, Committed, GroupToken, JournalError, TopicPartition};
 use crate::published::Published;
 use crate::segment::Packed;
 use crate::wake::locked;
 use rusqlite::{Connection, params};
 use schemas::Micros;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A partition as the file has it.
@@ -52,6 +53,28 @@ enum Answer {
     Retain,
 }
 
+impl Answer {
+    /// Whether it promises a write.
+    const fn writes(&self) -> bool {
+        matches!(self, Self::Appended(_) | Self::Done | Self::Id(_))
+    }
+
+    /// Why there is no other answer.
+    fn error(self) -> JournalError {
+        match self {
+            Self::Refused(error) => error,
+            _ => JournalError::Fatal("the writer's answer does not fit the call".to_owned()),
+        }
+    }
+
+    /// Turns it into a refusal; one that is there already keeps its reason.
+    fn refuse(&mut self, error: &JournalError) {
+        if !matches!(self, Self::Refused(_)) {
+            *self = Self::Refused(error.clone());
+        }
+    }
+}
+
 /// What a batch will have changed.
 struct Draft {
     slots: Vec<Slot>,
@@ -84,48 +107,64 @@ impl Writer {
 
     /// Commits a batch and answers it.
     fn batch(&mut self, ops: Vec<Op>) {
-        let answers = match self.core.broken() {
-            Some(why) => Err(why),
-            None => self.attempt(&ops),
-        };
-        match answers {
-            Ok(answers) => {
-                for (op, answer) in ops.into_iter().zip(answers) {
-                    self.answer(op, answer);
-                }
-            }
-            Err(error) => {
-                self.core.stats.failed.fetch_add(1, Ordering::Relaxed);
-                if matches!(error, JournalError::Fatal(_) | JournalError::Unknown(_)) {
-                    self.core.break_down(&error);
-                } else {
-                    tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
-                }
-                ops.into_iter().for_each(|op| self.answer(op, Answer::Refused(error.clone())));
-            }
-        }
-    }
-
-    fn attempt(&mut self, ops: &[Op]) -> Result<Vec<Answer>, JournalError> {
         let mut draft = Draft {
             slots: self.slots.clone(),
             published: Published::default(),
             pieces: vec![Vec::new(); self.slots.len()],
             touched: false,
         };
-        let answers: Vec<Answer> =
+        let mut answers: Vec<Answer> =
             ops.iter().enumerate().map(|(index, op)| self.stage(index, op, &mut draft)).collect();
-        if draft.touched {
-            let written = self.write(ops, &mut draft);
-            if let Err(error) = written {
-                if !self.connection.is_autocommit() {
-                    self.connection.execute_batch("ROLLBACK").map_err(|error| file::commit_error(&error))?;
-                }
-                return Err(error);
+        match self.commit(&ops, draft) {
+            Ok(()) => {}
+            // Nothing was written: what only waited for its turn has had it.
+            Err(error @ JournalError::Retry(_)) => {
+                tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
+                answers.iter_mut().filter(|answer| answer.writes()).for_each(|answer| answer.refuse(&error));
+                self.make_room();
             }
-            self.publish(draft);
+            Err(error) => {
+                self.core.break_down(&error);
+                answers.iter_mut().for_each(|answer| answer.refuse(&error));
+            }
         }
-        Ok(answers)
+        for (op, answer) in ops.into_iter().zip(answers) {
+            self.answer(op, answer);
+        }
+    }
+
+    fn commit(&mut self, ops: &[Op], mut draft: Draft) -> Result<(), JournalError> {
+        if let Some(why) = self.core.broken() {
+            return Err(why);
+        }
+        if !draft.touched {
+            return Ok(());
+        }
+        if let Err(error) = self.write(ops, &mut draft) {
+            self.core.stats.failed.fetch_add(1, Ordering::Relaxed);
+            self.roll_back()?;
+            return Err(error);
+        }
+        self.publish(draft);
+        Ok(())
+    }
+
+    /// Ends a failed transaction, unless SQLite has done so itself.
+    pub(super) fn roll_back(&self) -> Result<(), JournalError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK").map_err(|error| file::commit_error(&error))
+    }
+
+    /// After a refused write: the write-ahead log is copied into the file and begun anew, which needs no new room
+    /// on the disk, and what retention does not keep is removed.
+    fn make_room(&mut self) {
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        if let Err(error) = emptied {
+            tracing::warn!(%error, "the write-ahead log could not be copied into the file");
+        }
+        self.retain_slice();
     }
 
     /// Decides on an op; what it will write goes into the draft.
@@ -179,7 +218,7 @@ impl Writer {
     fn admit(
         &self,
         producer: Option<&(String, u64)>,
-        token: &crate::port::GroupToken,
+        token: &GroupToken,
         offsets: &[(TopicPartition, Committed)],
     ) -> Result<(), JournalError> {
         if let Some((id, epoch)) = producer
@@ -278,53 +317,47 @@ impl Writer {
     /// Answers an op; a caller that no longer listens is not an error.
     fn answer(&mut self, op: Op, answer: Answer) {
         let stats = &self.core.stats;
-        let refusal = if let Answer::Refused(error) = &answer { Some(error.clone()) } else { None };
-        match op {
-            Op::Append { packed, bytes, done } => {
+        let count = |count: &AtomicU64, by: usize| count.fetch_add(by as u64, Ordering::Relaxed);
+        match (op, answer) {
+            (Op::Append { packed, bytes, done }, answer) => {
                 let records = packed.places.len();
                 self.core.queue.release(records, bytes);
-                if let Answer::Appended(offsets) = answer {
-                    stats.appended.fetch_add(records as u64, Ordering::Relaxed);
-                    done(Ok(offsets));
-                } else {
-                    stats.refused.fetch_add(records as u64, Ordering::Relaxed);
-                    done(Err(refusal.unwrap_or_else(lost)));
-                }
+                let appended =
+                    if let Answer::Appended(offsets) = answer { Ok(offsets) } else { Err(answer.error()) };
+                count(if appended.is_ok() { &stats.appended } else { &stats.refused }, records);
+                complete(done, appended);
             }
-            Op::Commit { packed, reply, .. } => {
-                if refusal.is_none() {
-                    stats.commits.fetch_add(1, Ordering::Relaxed);
-                    stats.committed.fetch_add(packed.places.len() as u64, Ordering::Relaxed);
-                } else {
-                    stats.commits_refused.fetch_add(1, Ordering::Relaxed);
-                }
-                let _ = reply.send(refusal.map_or(Ok(()), Err));
+            (Op::Commit { packed, reply, .. }, Answer::Done) => {
+                count(&stats.commits, 1);
+                count(&stats.committed, packed.places.len());
+                let _ = reply.send(Ok(()));
             }
-            Op::Settle { group, of, reply } => {
+            (Op::Commit { reply, .. }, answer) => {
+                count(&stats.commits_refused, 1);
+                let _ = reply.send(Err(answer.error()));
+            }
+            (Op::Settle { group, of, reply }, Answer::Settled) => {
                 let visible = locked(&self.core.visible);
                 let committed =
                     of.iter().map(|partition| visible.published.committed(&group, *partition)).collect();
-                let _ = reply.send(refusal.map_or(Ok(committed), Err));
+                let _ = reply.send(Ok(committed));
             }
-            Op::Fence { reply, .. } => {
-                let epoch = if let Answer::Epoch(epoch) = answer { Ok(epoch) } else { Err(lost()) };
-                let _ = reply.send(refusal.map_or(epoch, Err));
-            }
-            Op::Schema { reply, .. } => {
-                let id = if let Answer::Id(id) = answer { Ok(id) } else { Err(lost()) };
-                let _ = reply.send(refusal.map_or(id, Err));
-            }
-            Op::Retain { reply } => {
-                let removed = refusal.map_or_else(|| self.retain_all(), Err);
-                let _ = reply.send(removed);
-            }
+            (Op::Settle { reply, .. }, answer) => drop(reply.send(Err(answer.error()))),
+            (Op::Fence { reply, .. }, Answer::Epoch(epoch)) => drop(reply.send(Ok(epoch))),
+            (Op::Fence { reply, .. }, answer) => drop(reply.send(Err(answer.error()))),
+            (Op::Schema { reply, .. }, Answer::Id(id)) => drop(reply.send(Ok(id))),
+            (Op::Schema { reply, .. }, answer) => drop(reply.send(Err(answer.error()))),
+            (Op::Retain { reply }, Answer::Retain) => drop(reply.send(self.retain_all())),
+            (Op::Retain { reply }, answer) => drop(reply.send(Err(answer.error()))),
         }
     }
 }
 
-/// An op and its answer do not fit: ours.
-fn lost() -> JournalError {
-    JournalError::Fatal("the writer lost an answer".to_owned())
+/// Runs a completion. One that panics is its owner's fault, and must not take the others' answers with it.
+fn complete(done: Appended, appended: Result<Vec<i64>, JournalError>) {
+    if catch_unwind(AssertUnwindSafe(|| done(appended))).is_err() {
+        tracing::error!("the completion of an append panicked");
+    }
 }
 
 /// Ends every wait when the writer ends, even by a panic.
@@ -338,7 +371,7 @@ impl Drop for Guard {
         self.0.queue.shut(super::closed());
         for op in self.0.queue.drain() {
             if let Op::Append { done, .. } = op {
-                done(Err(self.0.broken().unwrap_or_else(super::closed)));
+                complete(done, Err(self.0.broken().unwrap_or_else(super::closed)));
             }
         }
     }
