@@ -56,7 +56,7 @@ fn spinning_runs_out_of_fuel() {
 }
 
 #[test]
-fn a_slow_row_fails_though_a_batch_could_hide_it() {
+fn a_slow_row_runs_out_of_fuel() {
     assert_contained("slow", Failure::OutOfFuel, "fuel");
 }
 
