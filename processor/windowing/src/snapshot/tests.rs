@@ -287,3 +287,51 @@ proptest! {
         }
     }
 }
+
+fn hostile() -> impl Strategy<Value = Micros> {
+    prop_oneof![
+        Just(Micros::MIN),
+        Just(Micros::MAX),
+        (0..100_i64).prop_map(|k| Micros::MIN + k),
+        (0..100_i64).prop_map(|k| Micros::MAX - k),
+        -200..200_i64,
+        any::<Micros>(),
+    ]
+}
+
+proptest! {
+    /// Times at the ends of the range saturate: no panic, no endless firing, and the state can still be saved.
+    #[test]
+    fn the_ends_of_time_do_not_panic(
+        steps in prop::collection::vec((hostile(), hostile(), 0..2_usize), 1..30),
+        times in (hostile(), hostile(), hostile(), hostile()),
+        k in 0..4_usize,
+    ) {
+        let mut rows = Rows::default();
+        let mut partition = Partition::new();
+        partition.configure(variant(k), Micros::MIN, &mut rows);
+        for (n, (receipt, event_time, device)) in steps.iter().enumerate() {
+            partition.advance(*receipt, &mut rows);
+            let Ok(slot) = partition.locate(["a", "b"][*device], *receipt) else { continue };
+            if n == 3 {
+                let (disorder, quiet_after, lateness, settle) = times;
+                partition.set_overrides(slot, Overrides {
+                    disorder: Some(disorder),
+                    quiet_after: Some(quiet_after),
+                    lateness: Some(lateness),
+                    settle: Some(settle),
+                });
+            }
+            partition.mark(slot, None, *event_time, *event_time);
+            let values = [Value { metric: Metric(0), value: Some(1.0), scores: &[] }];
+            let reading = Observation { event_time: *event_time, offset: n as i64, values: &values };
+            let _ = partition.observe(slot, &reading, &mut rows);
+            partition.explain(slot);
+            let loaded = Partition::load(&saved(&partition));
+            prop_assert!(loaded.is_ok(), "{:?}", loaded.err());
+        }
+        partition.end(None, &mut rows);
+        partition.configure(variant((k + 1) % 4), Micros::MAX, &mut rows);
+        partition.advance(Micros::MAX, &mut rows);
+    }
+}
