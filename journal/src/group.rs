@@ -228,7 +228,9 @@ impl Coordinator {
         members
             .and_then(|members| members.get_mut(&seat.member))
             .filter(|member| member.incarnation == seat.incarnation)
-            .ok_or_else(|| JournalError::Fenced(format!("{} has joined {} anew", seat.member, seat.group)))
+            .ok_or_else(|| {
+                JournalError::Fenced(format!("this {} is no member of {} any more", seat.member, seat.group))
+            })
     }
 
     /// Asks every owner to give its partitions up, and assigns anew once all have.

@@ -168,7 +168,8 @@ pub trait Committer: Send {
     fn commit(&mut self, transaction: &Transaction, token: &GroupToken) -> Result<(), JournalError>;
 }
 
-/// Completion of an append: the offsets in the order of the records, or why nothing was written.
+/// Completion of an append: the offsets in the order of the records, or why nothing was written. It runs on a
+/// thread of the journal's: it is short, and does not call what waits for the journal.
 pub type Appended = Box<dyn FnOnce(Result<Vec<i64>, JournalError>) + Send>;
 
 /// The idempotent, non-transactional producer that ingest, the controller and tick writers share.

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock: microseconds since the epoch.
@@ -163,6 +163,7 @@ struct Core {
     bell: Bell,
     stats: Stats,
     broken: OnceLock<String>,
+    writer: OnceLock<ThreadId>,
     opened: Instant,
     stamped: AtomicI64,
 }
@@ -195,6 +196,11 @@ impl Core {
     /// Queues an op and waits for its answer. It comes when the disk answers: giving up earlier would only turn
     /// an outcome that will be known into one that is not.
     fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, JournalError> {
+        if self.writer.get() == Some(&std::thread::current().id()) {
+            return Err(JournalError::Fatal(
+                "an append's completion must not wait for the journal".to_owned(),
+            ));
+        }
         let (reply, answer) = sync_channel(1);
         self.queue.push(op(reply))?;
         answer.recv().unwrap_or_else(|_| Err(self.broken().unwrap_or_else(closed)))
@@ -269,6 +275,7 @@ impl SqliteJournal {
             bell: Bell::default(),
             stats: Stats::default(),
             broken: OnceLock::new(),
+            writer: OnceLock::new(),
             opened: Instant::now(),
             config,
         });
@@ -279,6 +286,7 @@ impl SqliteJournal {
                 // Dropped last: the next opening finds the file closed.
                 let _lock = lock;
                 let _guard = Guard(Arc::clone(&writer.core));
+                let _ = writer.core.writer.set(std::thread::current().id());
                 writer.run();
             })
             .map_err(|error| JournalError::Fatal(format!("cannot start the journal's writer: {error}")))?;

@@ -68,11 +68,13 @@ pub(super) const fn offset_of(row_id: i64) -> i64 {
 
 /// Takes the lock beside the journal.
 pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     std::fs::create_dir_all(directory).map_err(|error| {
         JournalError::Fatal(format!("cannot create the journal's directory {}: {error}", directory.display()))
     })?;
-    let beside = lock_path(path);
+    let beside = lock_path(path).map_err(|error| {
+        JournalError::Fatal(format!("cannot find the journal's directory {}: {error}", directory.display()))
+    })?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&beside).map_err(
             |error| {
@@ -101,11 +103,19 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     Ok(file)
 }
 
-/// The lock file of a journal.
-pub(super) fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The lock file of a journal: one for all the names that links give it.
+pub(super) fn lock_path(path: &Path) -> std::io::Result<PathBuf> {
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(_) => std::fs::canonicalize(directory_of(path))?.join(path.file_name().unwrap_or_default()),
+    };
+    let mut name = real.into_os_string();
     name.push(".lock");
-    PathBuf::from(name)
+    Ok(PathBuf::from(name))
 }
 
 /// Opens the connection that writes, making or checking the tables.

@@ -4,6 +4,7 @@ use super::{InFile, SetClock, SqliteConfig, SqliteJournal, append, raw, read_all
 use crate::conformance::Harness as _;
 use crate::port::{Journal, JournalError};
 use rusqlite::Connection;
+use schemas::topic::Topic;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -71,6 +72,43 @@ fn one_process_opens_a_file_once() {
     let refused = SqliteJournal::open(harness.config()).err().expect("it is open");
     let holder = format!(" (pid {})", std::process::id());
     assert!(matches!(&refused, JournalError::InUse { holder: found, .. } if *found == holder), "{refused:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_two_names_is_opened_once() {
+    let directory = TempDir::new().unwrap();
+    let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let _journal = SqliteJournal::open(SqliteConfig::new(real.join("journal.db"))).unwrap();
+    let refused = SqliteJournal::open(SqliteConfig::new(link.join("journal.db"))).err();
+    assert!(matches!(refused, Some(JournalError::InUse { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_failing_file_stops_the_journal_and_wakes_the_pollers() {
+    let mut harness = InFile::new();
+    append(harness.open(), vec![record(raw(0), b"a".to_vec())]).unwrap();
+    let mut consumer = harness.open().consumer("g", "m", &[Topic::Raw]).unwrap();
+    consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap();
+    let file = Connection::open(harness.config().path).unwrap();
+    file.execute_batch("ALTER TABLE segments RENAME TO elsewhere").unwrap();
+    std::thread::scope(|scope| {
+        let hour = Duration::from_secs(3600);
+        let polling = scope.spawn(move || consumer.poll(hour, 1, &mut |_| {}).unwrap_err());
+        let failed = append(harness.open(), vec![record(raw(0), b"b".to_vec())]).unwrap_err();
+        assert!(matches!(&failed, JournalError::Fatal(text) if text.contains("segments")), "{failed:?}");
+        let after = append(harness.open(), vec![record(raw(0), b"c".to_vec())]).unwrap_err();
+        assert!(matches!(&after, JournalError::Fatal(text) if text.contains("stopped")), "{after:?}");
+        assert_eq!(polling.join().unwrap(), after);
+        assert_eq!(harness.open().reader().err(), Some(after));
+    });
+    file.execute_batch("ALTER TABLE elsewhere RENAME TO segments").unwrap();
+    drop(file);
+    harness.reopen();
+    assert_eq!(read_all(harness.open(), raw(0)).len(), 1);
+    assert_eq!(append(harness.open(), vec![record(raw(0), b"d".to_vec())]).unwrap(), [1]);
 }
 
 #[test]

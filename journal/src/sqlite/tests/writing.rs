@@ -93,6 +93,17 @@ fn a_completion_that_panics_stops_nobody() {
 }
 
 #[test]
+fn a_completion_that_waits_for_the_journal_is_refused() {
+    let harness = InFile::new();
+    let journal = std::sync::Arc::clone(harness.journal.as_ref().unwrap());
+    let (sender, receiver) = channel();
+    let done = Box::new(move |_| sender.send(journal.schema_id("s", "x")).unwrap());
+    harness.open().appender().append(vec![record(raw(0), Vec::new())], done).unwrap();
+    let refused = receiver.recv_timeout(WAIT_MAX).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("completion"), "{refused}");
+}
+
+#[test]
 fn retention_by_size_keeps_the_youngest_in_every_partition() {
     let harness = InFile::new();
     harness.open().close();
