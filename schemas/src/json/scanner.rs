@@ -141,7 +141,7 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// A number without sign, fraction and exponent, of at most nineteen digits.
+    /// A number without sign and fraction, of at most nineteen digits; as to exponents see `number`.
     #[inline]
     fn integer(&mut self) -> Option<u64> {
         let start = self.at;
@@ -150,12 +150,12 @@ impl Scanner<'_> {
         let count = after - start;
         let usual = (1..=DIGITS_MAX).contains(&count)
             && !(count > 1 && self.bytes[start] == b'0')
-            && !matches!(self.bytes.get(after), Some(b'.' | b'e' | b'E'));
+            && self.bytes.get(after) != Some(&b'.');
         self.at = after;
         usual.then_some(digits)
     }
 
-    /// A number without exponent.
+    /// A number without exponent; with one, what follows is neither comma nor brace, and the scan gives up there.
     #[inline]
     fn number(&mut self) -> Option<f64> {
         let bytes = self.bytes;
@@ -177,9 +177,6 @@ impl Scanner<'_> {
             if fraction == 0 {
                 return None;
             }
-        }
-        if matches!(bytes.get(end), Some(b'e' | b'E')) {
-            return None;
         }
         self.at = end;
         if count > DIGITS_MAX || digits > EXACT_INTEGER_MAX {
