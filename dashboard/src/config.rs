@@ -31,6 +31,7 @@ pub struct RawDashboard {
 
 /// Resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct DashboardConfig {
     /// See [`RawDashboard`], as the others.
     pub listen: SocketAddr,
@@ -41,14 +42,17 @@ pub struct DashboardConfig {
     /// Queries at the same time.
     pub queries_max: u32,
     /// Wait for a turn.
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub query_wait_max: Duration,
     /// Streams at the same time.
     pub streams_max: u32,
     /// Events kept.
     pub stream_events_max: u32,
     /// Silence at most.
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub heartbeat: Duration,
     /// Between polls.
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub poll_every: Duration,
 }
 

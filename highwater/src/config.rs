@@ -172,8 +172,15 @@ impl Settings {
         page.section("admin", &self.admin)?;
         page.section("auth", &self.keys)?;
         page.section("log", &self.log)?;
-        page.section("pipeline", &self.pipeline)?;
-        Ok(page.into_text())
+        let pipeline = RawPipelineConfig::from(&self.pipeline);
+        page.section("time", &pipeline.time)?;
+        page.section("metrics", &pipeline.metrics)?;
+        page.section("limits", &pipeline.limits)?;
+        page.section("input", &pipeline.input)?;
+        let mut text = page.into_text();
+        text.push_str(&lists(&pipeline)?);
+        text.push_str(&state_estimate(&self.pipeline));
+        Ok(text)
     }
 }
 
@@ -189,6 +196,39 @@ fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
         input: layers.section("input", problems),
     };
     raw.resolve(&|name| scoring::shipped::find(name).map(|component| component.digest.to_owned()), problems)
+}
+
+/// The definitions, as the file has them.
+fn lists(pipeline: &RawPipelineConfig) -> Result<String> {
+    let lists = toml::Table::from_iter([
+        ("window".to_owned(), Value::try_from(&pipeline.window)?),
+        ("filter".to_owned(), Value::try_from(&pipeline.filter)?),
+        ("model".to_owned(), Value::try_from(&pipeline.model)?),
+    ]);
+    Ok(format!("\n{}", toml::to_string(&lists)?))
+}
+
+/// What the pipeline keeps, as a comment: an hour of lateness on one-second windows should be no surprise.
+fn state_estimate(pipeline: &Pipeline) -> String {
+    let estimate = processor::config::estimate(pipeline);
+    let windows: Vec<String> =
+        estimate.windows.iter().map(|window| format!("{} {}", window.panes, window.window)).collect();
+    format!(
+        "\n# State, estimated: {} panes ({}) a device and metric, {} a device with one metric,\n\
+         # {} a partition with as many devices as `limits.devices-max` allows.\n",
+        estimate.panes_per_metric,
+        windows.join(", "),
+        readable(estimate.bytes_per_device),
+        readable(estimate.bytes_max),
+    )
+}
+
+fn readable(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    UNITS
+        .into_iter()
+        .find(|(unit, _)| bytes >= *unit)
+        .map_or_else(|| format!("{bytes} B"), |(unit, name)| format!("{} {name}", bytes.div_ceil(unit)))
 }
 
 /// Flags that are short for settings come before `--set`, which wins.

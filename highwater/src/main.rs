@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod home;
 mod import;
+mod output;
 mod progress;
 mod table;
 mod telemetry;

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod estimate;
 pub mod pipeline;
 mod window;
+mod written;
 
 #[cfg(test)]
 mod tests;

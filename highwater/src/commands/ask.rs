@@ -4,6 +4,7 @@ use crate::cli::{DevicesAction, PartitionsAction, Target, WatchArgs};
 use crate::client::Client;
 use crate::exit::Outcome;
 use crate::home::offline;
+use crate::output::out;
 use crate::table;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Target {
 /// When nobody answers and the home cannot be opened.
 pub(crate) async fn lag(args: WatchArgs) -> Result<Outcome> {
     watch(&args, "/v1/lag", |lag| {
-        println!("{}", lag["sentence"].as_str().unwrap_or_default());
+        out!("{}", lag["sentence"].as_str().unwrap_or_default());
         print_table(&lag["partitions"], &LAG_COLUMNS);
         Outcome::Done
     })
@@ -61,12 +62,9 @@ pub(crate) async fn lag(args: WatchArgs) -> Result<Outcome> {
 pub(crate) async fn books(args: WatchArgs) -> Result<Outcome> {
     watch(&args, "/v1/books", |books| {
         for stage in books["stages"].as_array().into_iter().flatten() {
-            println!("{}", stage_line(stage));
+            out!("{}", stage_line(stage));
         }
-        println!(
-            "{}",
-            if books["balanced"] == true { "the books balance" } else { "THE BOOKS DO NOT BALANCE" }
-        );
+        out!("{}", if books["balanced"] == true { "the books balance" } else { "THE BOOKS DO NOT BALANCE" });
         Outcome::Done
     })
     .await
@@ -101,7 +99,7 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
         };
         let mut outcome = Outcome::Done;
         if args.target.json {
-            println!("{answer}");
+            out!("{answer}");
         } else {
             outcome = show(&answer);
         }
@@ -113,14 +111,14 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
         }
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::Interrupted),
-            () = tokio::time::sleep(WATCH_EVERY) => println!(),
+            () = tokio::time::sleep(WATCH_EVERY) => out!(""),
         }
     }
 }
 
 fn print_table(rows: &Value, columns: &[(&str, &str)]) {
     for line in table::lines(rows.as_array().map_or(&[][..], Vec::as_slice), columns) {
-        println!("{line}");
+        out!("{line}");
     }
 }
 
@@ -189,17 +187,17 @@ pub(crate) async fn health(target: Target) -> Result<Outcome> {
     let answer = target.client()?.send(reqwest::Method::GET, "/readyz", None).await?;
     let ready = answer.status.is_success();
     if target.json {
-        println!("{}", answer.body);
+        out!("{}", answer.body);
     } else if ready {
-        println!("ready");
+        out!("ready");
     } else {
-        println!("not ready: {}", answer.body);
+        out!("not ready: {}", answer.body);
     }
     Ok(if ready { Outcome::Done } else { Outcome::Negative })
 }
 
 pub(super) fn say(target: &Target, answer: &Value, show: impl Fn(&Value)) {
-    if target.json { println!("{answer}") } else { show(answer) }
+    if target.json { out!("{answer}") } else { show(answer) }
 }
 
 /// An object as indented lines, for people.
@@ -213,28 +211,24 @@ fn lines_of(value: &Value, depth: usize) {
     for (name, field) in fields {
         match field {
             Value::Object(_) => {
-                println!("{indent}{name}:");
+                out!("{indent}{name}:");
                 lines_of(field, depth + 1);
             }
             Value::Array(items) => {
-                println!("{indent}{name}: {}", items.len());
+                out!("{indent}{name}: {}", items.len());
                 for item in items {
                     if item.is_object() {
-                        println!("{indent}  -");
+                        out!("{indent}  -");
                         lines_of(item, depth + 2);
                     } else {
-                        println!(
-                            "{indent}  - {}",
-                            item.as_str().map_or_else(|| item.to_string(), str::to_owned)
-                        );
+                        out!("{indent}  - {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
                     }
                 }
             }
             Value::Null => {}
-            other => println!(
-                "{indent}{name}: {}",
-                other.as_str().map_or_else(|| other.to_string(), str::to_owned)
-            ),
+            other => {
+                out!("{indent}{name}: {}", other.as_str().map_or_else(|| other.to_string(), str::to_owned))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::cli::ConfigAction;
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
+use crate::output::out;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -17,9 +18,9 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
             let text = settings.print()?;
             if json {
                 let table: toml::Table = text.parse().context("the printed configuration")?;
-                println!("{}", serde_json::to_string(&table)?);
+                out!("{}", serde_json::to_string(&table)?);
             } else {
-                print!("{text}");
+                out!("{}", text.trim_end());
             }
             Ok(Outcome::Done)
         }
@@ -29,14 +30,16 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
             let mut differences = Vec::new();
             compare("pipeline", &in_force["pipeline"], &mine, &mut differences);
             if target.json {
-                println!("{}", json!({ "generation": in_force["generation"], "differences": differences }));
+                out!("{}", json!({ "generation": in_force["generation"], "differences": differences }));
             } else if differences.is_empty() {
-                println!("the same as generation {}", in_force["generation"]);
+                out!("the same as generation {}", in_force["generation"]);
             } else {
                 for difference in &differences {
-                    println!(
+                    out!(
                         "{}: {} in force, {} here",
-                        difference["key"], difference["in_force"], difference["here"]
+                        difference["key"],
+                        difference["in_force"],
+                        difference["here"]
                     );
                 }
             }

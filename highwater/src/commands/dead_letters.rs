@@ -3,6 +3,7 @@
 use super::ask::{print_object, say};
 use crate::cli::DeadLettersAction;
 use crate::exit::{Outcome, Usage};
+use crate::output::out;
 use crate::table;
 use anyhow::Result;
 use serde_json::json;
@@ -28,7 +29,7 @@ pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
             say(&target, &answer, |answer| {
                 let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
                 for line in table::lines(items, &COLUMNS) {
-                    println!("{line}");
+                    out!("{line}");
                 }
             });
             Ok(Outcome::Done)

@@ -7,6 +7,7 @@ use crate::config::{Base, Settings};
 use crate::exit::{Outcome, Usage};
 use crate::home::drain::drained;
 use crate::home::{Home, Parts};
+use crate::output::out;
 use anyhow::{Context, Result};
 use chassis::config::parse_duration;
 use loadgen::{Fleet, FleetConfig, Load, Progress, Report, RunConfig, Truth, TruthWindow, Verification};
@@ -159,29 +160,30 @@ async fn stop_signal(home: &Home) {
 
 fn say(summary: &Summary, args: &DemoArgs) -> Result<()> {
     if args.json {
-        println!("{}", serde_json::to_string(summary)?);
+        out!("{}", serde_json::to_string(summary)?);
         return Ok(());
     }
-    println!(
+    out!(
         "{} readings, {} windows, {} alerts, {} dead letters in {:.0} s",
-        summary.readings, summary.windows, summary.alerts, summary.dead_letters, summary.seconds
+        summary.readings,
+        summary.windows,
+        summary.alerts,
+        summary.dead_letters,
+        summary.seconds
     );
-    println!("{}", summary.books);
+    out!("{}", summary.books);
     match &summary.truth {
-        None => println!("no truth was kept"),
-        Some(truth) if truth.ok => println!("{} windows equal the fleet's own truth", truth.windows_checked),
+        None => out!("no truth was kept"),
+        Some(truth) if truth.ok => out!("{} windows equal the fleet's own truth", truth.windows_checked),
         Some(truth) => {
-            println!(
-                "{} of {} windows DIFFER from the fleet's truth:",
-                truth.different, truth.windows_checked
-            );
+            out!("{} of {} windows DIFFER from the fleet's truth:", truth.different, truth.windows_checked);
             for difference in &truth.differences {
-                println!("  {}", serde_json::to_string(difference)?);
+                out!("  {}", serde_json::to_string(difference)?);
             }
         }
     }
     if let Some(directory) = &args.keep {
-        println!(
+        out!(
             "kept in {}: `highwater run --data {}` goes on from it",
             directory.display(),
             directory.display()

@@ -6,6 +6,7 @@ use crate::exit::{Outcome, Usage};
 use crate::home::brief::{BriefHome, Closed};
 use crate::import::time::Zone;
 use crate::import::{Row, RowRules, Rows};
+use crate::output::out;
 use crate::progress::Progress;
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Method, StatusCode};
@@ -65,13 +66,13 @@ fn outcome(imported: &Imported) -> Outcome {
 
 fn report(args: &ImportArgs, imported: &Imported, closed: Option<&Closed>) {
     if args.json {
-        println!("{}", json!({ "imported": imported, "home": closed }));
+        out!("{}", json!({ "imported": imported, "home": closed }));
         return;
     }
     let Imported { rows, accepted, rejected, devices, ends } = imported;
-    println!("{rows} rows, {accepted} accepted, {rejected} refused, {devices} devices, {ends} end records");
+    out!("{rows} rows, {accepted} accepted, {rejected} refused, {devices} devices, {ends} end records");
     if let Some(closed) = closed {
-        println!("{closed}");
+        out!("{closed}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::KeysAction;
 use crate::exit::{Outcome, Usage};
+use crate::output::out;
 use anyhow::{Context, Result};
 
 /// Runs the command.
@@ -14,9 +15,9 @@ pub(crate) fn run(action: &KeysAction) -> Result<Outcome> {
         return Err(Usage(format!("--role: `{role}` is not ingest, read or admin")).into());
     }
     let generated = chassis::auth::generate().context("asking the system for randomness")?;
-    println!("# The key, shown once; send it as `Authorization: Bearer KEY`:");
-    println!("{}", generated.key.expose());
-    println!("\n# For the configuration file:");
-    println!("[[auth.key]]\nname = \"{role}-1\"\nroles = [\"{role}\"]\nhash = \"{}\"", generated.hash);
+    out!("# The key, shown once; send it as `Authorization: Bearer KEY`:");
+    out!("{}", generated.key.expose());
+    out!("\n# For the configuration file:");
+    out!("[[auth.key]]\nname = \"{role}-1\"\nroles = [\"{role}\"]\nhash = \"{}\"", generated.hash);
     Ok(Outcome::Done)
 }

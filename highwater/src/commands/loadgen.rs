@@ -2,6 +2,7 @@
 
 use crate::cli::LoadgenArgs;
 use crate::exit::{Outcome, Usage};
+use crate::output::out;
 use anyhow::{Context, Result};
 use chassis::config::parse_duration;
 use loadgen::{Fleet, FleetConfig, Load, Report, RunConfig, Truth, TruthWindow, Verification};
@@ -42,9 +43,9 @@ pub(crate) async fn run(args: LoadgenArgs) -> Result<Outcome> {
         write_truth(&report, directory)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        out!("{}", serde_json::to_string(&report)?);
     } else {
-        println!("{report}");
+        out!("{report}");
     }
     let clean = report.uncertain == 0 && report.rejected_unexpected == 0;
     Ok(if clean { Outcome::Done } else { Outcome::Negative })
@@ -74,14 +75,14 @@ fn write_truth(report: &Report, directory: &Path) -> Result<()> {
 
 fn say_verification(verification: &Verification, json: bool) {
     if json {
-        println!("{}", serde_json::to_string(verification).unwrap_or_default());
+        out!("{}", serde_json::to_string(verification).unwrap_or_default());
         return;
     }
     let Verification { series_checked, windows_checked, readings, different, .. } = verification;
-    println!(
+    out!(
         "{windows_checked} windows of {series_checked} series compared, {readings} readings, {different} differences"
     );
     for difference in &verification.differences {
-        println!("  {} {}: {}", difference.series, difference.start, difference.what);
+        out!("  {} {}: {}", difference.series, difference.start, difference.what);
     }
 }

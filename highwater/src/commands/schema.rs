@@ -2,6 +2,7 @@
 
 use crate::cli::SchemaAction;
 use crate::exit::{Outcome, Usage};
+use crate::output::out;
 use anyhow::{Context, Result};
 use schemas::compatibility;
 use schemas::contract::Subject;
@@ -23,12 +24,12 @@ pub(crate) fn run(action: SchemaAction) -> Result<Outcome> {
                 std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
             match compatibility::check(known.schema(), &changed) {
                 Ok(()) => {
-                    println!("compatible with {subject}, in both directions");
+                    out!("compatible with {subject}, in both directions");
                     Ok(Outcome::Done)
                 }
                 Err(reasons) => {
                     for reason in reasons {
-                        println!("{reason}");
+                        out!("{reason}");
                     }
                     Ok(Outcome::Negative)
                 }
@@ -45,7 +46,7 @@ fn list(as_json: bool) -> Result<Outcome> {
             all.push(json!({ "subject": subject.name(), "schema": schema }));
             continue;
         }
-        println!("{}", subject.name());
+        out!("{}", subject.name());
         let records = schema.as_array().cloned().unwrap_or_else(|| vec![schema]);
         for record in records {
             let fields: Vec<&str> = record["fields"]
@@ -54,11 +55,11 @@ fn list(as_json: bool) -> Result<Outcome> {
                 .flatten()
                 .filter_map(|field| field["name"].as_str())
                 .collect();
-            println!("  {}: {}", record["name"].as_str().unwrap_or_default(), fields.join(", "));
+            out!("  {}: {}", record["name"].as_str().unwrap_or_default(), fields.join(", "));
         }
     }
     if as_json {
-        println!("{}", Value::from(all));
+        out!("{}", Value::from(all));
     }
     Ok(Outcome::Done)
 }

@@ -22,18 +22,24 @@ pub struct RawSink {
 
 /// Resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct SinkConfig {
     /// See [`RawSink::batch_rows_max`]; 1 to 10,000.
     pub batch_rows_max: usize,
     /// See [`RawSink::poll_wait`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub poll_wait: Duration,
     /// See [`RawSink::retry_wait_min`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub retry_wait_min: Duration,
     /// See [`RawSink::retry_wait_max`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub retry_wait_max: Duration,
     /// See [`RawSink::drain_max`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub drain_max: Duration,
     /// Store everything up to the end of the topics as it is at the start, then stop. Set by the command line.
+    #[serde(skip)]
     pub until_end: bool,
 }
 

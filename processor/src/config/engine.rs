@@ -38,14 +38,17 @@ pub struct RawProcessorConfig {
 
 /// `[process]`, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ProcessorConfig {
     /// See [`RawProcessorConfig::instance`].
     pub instance: String,
     /// See [`RawProcessorConfig::workers`].
     pub workers: usize,
     /// See [`RawProcessorConfig::commit_interval`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub commit_interval: Duration,
     /// See [`RawProcessorConfig::commit_gap_min`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub commit_gap_min: Duration,
     /// See [`RawProcessorConfig::commit_bytes_max`].
     pub commit_bytes_max: usize,
@@ -54,16 +57,21 @@ pub struct ProcessorConfig {
     /// See [`RawProcessorConfig::poll_records_max`].
     pub poll_records_max: usize,
     /// See [`RawProcessorConfig::poll_wait_max`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub poll_wait_max: Duration,
     /// See [`RawProcessorConfig::drain_timeout`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub drain_timeout: Duration,
     /// See [`RawProcessorConfig::refold_budget`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub refold_budget: Duration,
     /// See [`RawProcessorConfig::snapshot_share_percent`].
     pub snapshot_share_percent: u64,
     /// See [`RawProcessorConfig::snapshot_interval_max`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub snapshot_interval_max: Duration,
     /// See [`RawProcessorConfig::tick_gap_min`].
+    #[serde(serialize_with = "chassis::config::printed::duration")]
     pub tick_gap_min: Duration,
 }
 

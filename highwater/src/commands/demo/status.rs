@@ -3,6 +3,7 @@
 
 use crate::home::Home;
 use crate::home::live::Live;
+use crate::output::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use loadgen::Progress;
 use std::io::IsTerminal;
@@ -38,7 +39,7 @@ pub(super) fn show(home: &Home, progress: &Arc<Progress>, json: bool) -> Shown {
         return Shown { task: None, bar: None };
     }
     if let Some(address) = home.dashboard() {
-        println!("page: http://{address}");
+        out!("page: http://{address}");
     }
     let terminal = std::io::stderr().is_terminal();
     let bar = terminal.then(|| {
