@@ -261,7 +261,7 @@ pub trait Sink {
 #[error("the partition has {0} devices, as many as `limits.devices-max` allows")]
 pub struct DeviceLimit(pub u32);
 
-/// The partition has `panes_max` panes, or the device its back-fill panes; nothing was changed.
+/// The reading would take the partition beyond `panes_max` accumulators; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} panes are open, as many as `limits` allows")]
 pub struct PaneLimit(pub u32);

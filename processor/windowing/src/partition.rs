@@ -388,3 +388,6 @@ impl Partition {
 fn hash(id: &[u8]) -> u64 {
     foldhash::fast::FixedState::with_seed(SEED).hash_one(id)
 }
+
+#[cfg(test)]
+mod tests;
