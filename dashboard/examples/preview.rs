@@ -243,14 +243,18 @@ impl LiveView for Sample {
 
     fn device_state(&self, device_id: &str) -> Result<Option<Value>, Unavailable> {
         let now = self.clock.now();
-        let pane = |metric: &str| {
-            let start = now / MINUTE * MINUTE;
-            json!({ "metric": metric, "window": "1m", "start": rfc3339(start), "end": rfc3339(start + MINUTE), "count": 31,
-                "why": "the watermark has not reached its end" })
+        let start = now / MINUTE * MINUTE;
+        let pane = |back: i64, phase: &str, why: &str| {
+            json!({ "start": rfc3339(start - back * MINUTE), "end": rfc3339(start - (back - 1) * MINUTE),
+                "readings": 31, "phase": phase, "why": why })
         };
-        Ok(Some(json!({ "device_id": device_id, "partition": 2, "device_clock": rfc3339(now - 900_000),
-            "watermark": rfc3339(now - 10_900_000), "last_receipt": rfc3339(now - 500_000), "generation": 3,
-            "panes": [pane("temp"), pane("humidity")] })))
+        let panes = [
+            pane(0, "live", "the watermark has not reached its end"),
+            pane(1, "emitted", "published; it still takes late readings until its lateness is over"),
+        ];
+        Ok(Some(json!({ "device_id": device_id, "partition": 2, "clock": rfc3339(now - 900_000),
+            "last_receipt": rfc3339(now - 500_000), "generation": 3,
+            "windows": [{ "window": "1m", "watermark": rfc3339(now - 10_900_000), "panes": panes }] })))
     }
 
     fn models(&self) -> Result<Value, Unavailable> {

@@ -16,14 +16,23 @@ const COLUMNS = [
 export function backlogView(root) {
   const problem = h("div");
   const sentence = h("p", { class: "lead" }, "Loading…");
+  const readers = h("div");
   const list = h("div");
-  fill(root, heading("Backlog"), problem, sentence, h("section", { class: "card", "aria-label": "Partitions" }, list),
+  fill(root, heading("Backlog"), problem, sentence, h("section", { class: "card", "aria-label": "Readers" }, readers),
+    h("section", { class: "card", "aria-label": "Partitions" }, h("h2", { class: "card-title" }, "By partition"), list),
     h("p", { class: "muted small" }, "Unread: records received and not yet committed by the reader. Oldest: how long the first of them has waited. Rates are of the last half minute or so."));
   const lag = keep(async (signal) => draw(await ask("/v1/lag", {}, signal)), 2_000, problem);
 
   function draw(answer) {
     const lines = answer.partitions ?? [];
+    const groups = answer.groups ?? [];
     sentence.textContent = answer.sentence ?? "";
+    readers.parentElement.hidden = !groups.length;
+    if (groups.length) {
+      const columns = COLUMNS.filter((column) => column.title !== "Partition");
+      const largest = Math.max(1, ...groups.map((group) => group.lag_records ?? 0));
+      fill(readers, table("Backlog per reader", columns, groups.map((group) => row(group, largest))));
+    }
     if (!lines.length) {
       fill(list, empty("Nothing is measured yet.", "Partitions appear once a reader has joined its group; this takes a second or two after the start."));
       return;
@@ -37,7 +46,7 @@ export function backlogView(root) {
 function row(line, most) {
   return [
     h("div", { class: "stack" }, line.group ?? line.topic, line.group && h("span", { class: "muted small" }, line.topic)),
-    String(line.partition),
+    ...(line.partition === undefined ? [] : [String(line.partition)]),
     badge(WORDS[line.state] ?? line.state ?? "unknown", TONES[line.state] ?? "info"),
     h("div", { class: "figure-bar" }, count(line.lag_records ?? 0), h("span", { class: "bar", "aria-hidden": "true" }, h("span", { share: (line.lag_records ?? 0) / most, "data-tone": TONES[line.state] }))),
     line.lag_records ? span(line.lag_seconds) : "–",

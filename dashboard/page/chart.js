@@ -25,14 +25,16 @@ function colors(host) {
 const level = (tick) => (Math.abs(tick) >= 1e6 || (tick !== 0 && Math.abs(tick) < 1e-3) ? tick.toExponential(1) : tick.toLocaleString(undefined, { maximumFractionDigits: 4 }));
 
 const seconds = (text) => Date.parse(text) / 1000;
+/** A window stands at its middle, so that an alert stands beside the window it belongs to. */
+const middle = (row) => (seconds(row.start) + seconds(row.end)) / 2;
 
 /** Rows, oldest first, as columns; with an empty place wherever the series has a gap. */
 function columns(rows, fields) {
   const out = [[], ...fields.map(() => [])];
   let last;
   for (const row of rows) {
-    const at = seconds(row.start);
-    const length = seconds(row.end) - at;
+    const at = middle(row);
+    const length = seconds(row.end) - seconds(row.start);
     if (last && at - last.at > length * GAP_WINDOWS && at - last.at > last.length * GAP_WINDOWS) {
       out[0].push((last.at + at) / 2);
       for (let field = 0; field < fields.length; field += 1) out[field + 1].push(null);
@@ -101,7 +103,7 @@ export function drawChart(host, { rows, alerts, thresholds, onReadout }) {
 
   function base(palette, height, width) {
     return {
-      width, height, padding: [10, 12, 0, 0],
+      width, height, padding: [10, 28, 0, 0],
       cursor: { sync: { key: sync.key, setSeries: false }, points: { size: 7 }, drag: { x: true, y: false } },
       scales: { x: { time: true } }, legend: { show: false },
     };
@@ -158,7 +160,7 @@ export function drawChart(host, { rows, alerts, thresholds, onReadout }) {
   function readout(index) {
     if (index === null || index === undefined || !plots.length) return "";
     const at = plots[0].data[0][index];
-    const row = ordered.find((candidate) => seconds(candidate.start) === at);
+    const row = ordered.find((candidate) => middle(candidate) === at);
     if (!row) return "";
     const scores = row.scores.map((score) => `${score.model} ${value(score.max)}`).join(", ");
     return `${moment(row.start)}: mean ${value(row.mean, row.unit)}, ${value(row.min)} to ${value(row.max)}, ${row.count} values${scores ? `; greatest score: ${scores}` : ""}`;

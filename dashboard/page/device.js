@@ -194,24 +194,23 @@ export function deviceView(root, id, parameters) {
   };
 }
 
-/** Whatever a JSON object says, as a list of facts; lists of objects as tables. */
-function factsOf(object) {
-  const plain = Object.entries(object).filter(([, entry]) => entry !== null && typeof entry !== "object");
-  const lists = Object.entries(object).filter(([, entry]) => Array.isArray(entry) && entry.length && typeof entry[0] === "object");
+const PANES_SHOWN = 30;
+
+/** A device's clock, and its windows: those that take readings first, those published already in a line. */
+function factsOf(known) {
+  const plain = Object.entries(known).filter(([name, entry]) => name !== "device_id" && entry !== null && typeof entry !== "object");
+  const panes = (known.windows ?? []).flatMap((window) => (window.panes ?? []).map((pane) => ({ window: window.window, ...pane })));
+  const open = panes.filter((pane) => pane.phase !== "emitted");
+  const columns = [{ title: "Window" }, { title: "From" }, { title: "To" }, { title: "Readings", number: true }, { title: "Open because" }];
+  const rows = open.slice(0, PANES_SHOWN).map((pane) => [pane.window, time(pane.start), time(pane.end), count(pane.readings), pane.why ?? pane.phase]);
+  const published = panes.length - open.length;
   return [
     h("dl", { class: "facts-list" }, plain.map(([name, entry]) => h("div", {}, h("dt", {}, title(name)), h("dd", {}, fact(entry))))),
-    lists.map(([name, entries]) => {
-      const names = Object.keys(entries[0]).filter((key) => entries.some((entry) => entry[key] !== null && typeof entry[key] !== "object")).sort(byPlace);
-      return [h("h3", { class: "card-title small-title" }, `${title(name)} (${count(entries.length)})`),
-        table(title(name), names.map((key) => ({ title: title(key), number: typeof entries[0][key] === "number" })), entries.slice(0, 50).map((entry) => names.map((key) => fact(entry[key]))))];
-    }),
+    panes.length > 0 && h("h3", { class: "card-title small-title" }, `Open windows (${count(open.length)})`),
+    rows.length > 0 && table("Open windows", columns, rows),
+    published > 0 && h("p", { class: "muted small pad" }, `${count(published)} windows are published and still take late readings.`),
   ];
 }
-
-/** What names a thing first, explanations last. */
-const PLACES = ["metric", "window", "start", "end", "state", "count"];
-const place = (name) => (name === "why" ? 99 : PLACES.includes(name) ? PLACES.indexOf(name) : 50);
-const byPlace = (a, b) => place(a) - place(b) || (a < b ? -1 : 1);
 
 const title = (name) => (name.charAt(0).toUpperCase() + name.slice(1)).replace(/[_-]/g, " ");
 

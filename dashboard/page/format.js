@@ -19,7 +19,7 @@ export function value(number, unit) {
   if (typeof number !== "number" || !Number.isFinite(number)) return "–";
   const size = Math.abs(number);
   const text = size !== 0 && (size >= 1e7 || size < 1e-3) ? number.toExponential(2)
-    : fixed(number, Number.isInteger(number) ? 0 : size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
+    : fixed(number, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
   return unit ? `${text} ${unit}` : text;
 }
 
@@ -27,6 +27,9 @@ export function value(number, unit) {
 function fixed(number, digits) {
   return number.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
+
+/** A figure somebody chose: as it is. */
+export const setting = (number) => (typeof number === "number" ? number.toLocaleString(undefined, { maximumFractionDigits: 6 }) : "–");
 
 /** A span of seconds in its two largest units. */
 export function span(seconds) {

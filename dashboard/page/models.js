@@ -2,7 +2,7 @@
 
 import { ask, keep } from "./ask.js";
 import { empty, fill, h, heading, table } from "./dom.js";
-import { value } from "./format.js";
+import { setting } from "./format.js";
 
 const COLUMNS = [{ title: "Model" }, { title: "Role" }, { title: "Scores" }, { title: "Alerts from", number: true }, { title: "Version" }];
 
@@ -21,7 +21,7 @@ export function modelsView(root) {
 
 function row(model) {
   const version = model.version ?? model.component ?? "";
-  return [h("strong", {}, model.name), model.role ?? "active", inputs(model.inputs), value(model.threshold),
+  return [h("strong", {}, model.name), model.role ?? "active", inputs(model.inputs), setting(model.threshold),
     version ? h("code", { title: version }, version.slice(0, 12)) : "–"];
 }
 
