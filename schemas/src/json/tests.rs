@@ -219,6 +219,11 @@ fn every_other_reason_can_be_provoked() {
     ] {
         field_refused(twice, DuplicateKey, &["twice"]);
     }
+}
+
+#[test]
+fn times_numbers_and_counters_that_cannot_be_read_are_refused() {
+    use RejectReason::*;
     for ts in ["0", "-5", "12", "true", "{}", "[]", "\"yesterday\"", "1e400", "253402300799"] {
         field_refused(&format!(r#""ts":{ts}"#), BadTimestamp, &["ts"]);
     }
