@@ -6,4 +6,6 @@ mod crashes;
 mod mutations;
 mod poison;
 mod recoveries;
+mod running;
+mod scores;
 mod world;

@@ -296,10 +296,19 @@ impl World {
             if want != have {
                 let first =
                     want.iter().zip(have).position(|(a, b)| a != b).unwrap_or(want.len().min(have.len()));
+                let show = |list: &[(Option<Vec<u8>>, Vec<u8>)]| match list.get(first) {
+                    Some((_, value)) if at.0 == Topic::Aggregates => {
+                        format!("{:?}", self.codec.decode::<Aggregate>(value))
+                    }
+                    Some((key, value)) => format!("{key:?} {}", value.escape_ascii()),
+                    None => "nothing".to_owned(),
+                };
                 return Err(format!(
-                    "{at:?}: {} expected, {} committed, first difference at {first}",
+                    "{at:?}: {} expected, {} committed, first difference at {first}: {} expected, {} committed",
                     want.len(),
-                    have.len()
+                    have.len(),
+                    show(want),
+                    show(have)
                 ));
             }
         }

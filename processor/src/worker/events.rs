@@ -73,13 +73,15 @@ impl Worker {
     fn batch(&mut self, partition: TopicPartition, records: &[RecordRef<'_>]) {
         let started = self.now();
         let Some(mut part) = self.parts.remove(&partition.partition) else { return };
+        let before = std::mem::discriminant(&part.phase);
         let replaying = matches!(part.phase, Phase::Replaying(_));
         let folded = self.fold(&mut part, records);
         if folded < records.len() {
             self.reseek.insert(partition.partition);
         }
+        let changed = before != std::mem::discriminant(&part.phase);
         self.parts.insert(partition.partition, part);
-        if replaying {
+        if replaying || changed {
             self.show(partition.partition);
         }
         let busy = self.now().saturating_sub(started);

@@ -1,0 +1,203 @@
+//! Models in the stream: neither batches nor crashes change what they say, and their failures cost nobody a reading.
+
+use super::world::{World, brisk, history, resolved};
+use crate::config::ProcessorConfig;
+use crate::ops::Letters;
+use journal::memory::faults::{self, Fault};
+use journal::port::Journal;
+use schemas::pipeline::Pipeline;
+use schemas::record::{Alert, AlertKind, DeadLetter, Score, Stage};
+use schemas::topic::Topic;
+use scoring::shipped::{self, Shipped};
+use scoring::{ComponentSource, HostLimits, Loader, LoaderConfig, SourceError};
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A guest that fails on the value 666 in the way its settings say.
+static FIXTURES: &[u8] = include_bytes!("../../../scoring/plugins/prebuilt/fixtures.wasm");
+
+struct Source;
+
+impl ComponentSource for Source {
+    fn fetch(&self, digest: &str) -> Result<Option<Cow<'static, [u8]>>, SourceError> {
+        if digest == shipped::digest_of(FIXTURES) {
+            return Ok(Some(Cow::Borrowed(FIXTURES)));
+        }
+        Shipped.fetch(digest)
+    }
+}
+
+fn loader() -> Loader {
+    static LOADER: OnceLock<Loader> = OnceLock::new();
+    let make = || {
+        let limits = HostLimits { brake_ticks: u64::MAX / 2, ..HostLimits::default() };
+        Loader::new(Arc::new(Source), LoaderConfig { limits, cache_dir: None }).expect("a host")
+    };
+    LOADER.get_or_init(make).clone()
+}
+
+fn scored_pipeline() -> Pipeline {
+    resolved(serde_json::json!({
+        "window": [{"name": "10s", "size": "10s"}, {"name": "trip", "kind": "session", "gap": "8s"}],
+        "model": [
+            {"name": "ewma", "each": ["temp"], "threshold": 3.0, "sample-every": 7,
+             "settings": {"alpha": 0.1, "warm-up-rows": 5, "refractory-rows": 3, "trigger": 3.0}},
+            {"name": "fragile", "component": shipped::digest_of(FIXTURES), "each": ["hum"], "threshold": 1e9,
+             "settings": {"mode": "panic"}},
+        ],
+        "filter": [{"metric": "temp", "at-most": 1000.0}],
+        "time": {"disorder": "2s", "lateness": "20s", "stalled-after": "45s", "device-retention": "24h"},
+    }))
+}
+
+fn scoring_world(seed: u64, readings: u64) -> World {
+    let mut world = World::new(2);
+    world.models = Arc::new(loader());
+    world.configure(0, &scored_pipeline());
+    history(&world, seed, readings);
+    let device = "d1";
+    world.json(device, r#"{"device_id":"d1","temp":900,"hum":666,"seq":9000}"#);
+    world.json(device, r#"{"device_id":"d1","temp":20,"hum":1,"seq":9001}"#);
+    world.json(device, r#"{"device_id":"d1","temp":20,"hum":1,"seq":9001}"#);
+    world.end();
+    world
+}
+
+#[test]
+fn batches_of_readings_do_not_change_what_models_say() {
+    let mut first = None;
+    for records in [1, 5, 2_000] {
+        let world = scoring_world(51, 250);
+        let config = ProcessorConfig { poll_records_max: records, ..brisk() };
+        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+        world.check().unwrap_or_else(|why| panic!("{records} records a poll: {why}"));
+        world.check_books().expect("balanced");
+        assert_eq!(first.get_or_insert(world.written()), &world.written(), "{records} records a poll");
+    }
+}
+
+#[test]
+fn crashes_do_not_change_what_models_say() {
+    let mut call = 0;
+    loop {
+        let world = scoring_world(52, 60);
+        let at = world.journal.calls() + call;
+        let config = ProcessorConfig { poll_records_max: 20, ..brisk() };
+        let mut worker = world.worker("one", &config, true);
+        world.journal.inject(Some(faults::at(at, Fault::CrashAfter)));
+        let ran = world.run(&mut worker);
+        drop(worker);
+        if ran.is_ok() && world.journal.calls() <= at {
+            break;
+        }
+        let world = world.reopened();
+        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+        world.check().unwrap_or_else(|why| panic!("crash at call {call}: {why}"));
+        assert_eq!(world.view.incidents(), [], "crash at call {call}");
+        call += 2;
+    }
+    assert!(call > 20);
+}
+
+#[test]
+fn scores_are_summarised_sampled_and_alarmed_and_a_failing_model_costs_no_reading() {
+    let world = scoring_world(53, 300);
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    world.check().expect("the same bytes");
+    let rows = world.aggregates();
+    let summaries: Vec<_> =
+        rows.iter().flat_map(|row| row.scores.iter().map(move |one| (row, one))).collect();
+    assert!(summaries.iter().any(|(row, one)| row.metric == "temp" && one.model == "ewma" && one.count > 0));
+    assert!(summaries.iter().all(|(row, one)| (row.metric == "temp") == (one.model == "ewma")));
+    let failed: i64 =
+        summaries.iter().filter(|(row, _)| row.window == "10s").map(|(_, one)| one.failed).sum();
+    assert!(failed >= 1, "the window knows that a row failed");
+    let scores: Vec<Score> = decoded(&world, Topic::Scores);
+    assert!(!scores.is_empty() && scores.iter().all(|score| score.version.len() == 64));
+    let alerts: Vec<Alert> = decoded(&world, Topic::Alerts);
+    let over = alerts.iter().find(|alert| alert.kind == AlertKind::Score).expect("an alert");
+    assert_eq!(over.model.as_deref(), Some("ewma"));
+    assert!(over.score >= over.threshold);
+    let letters: Vec<DeadLetter> = decoded(&world, Topic::DeadLetters);
+    let failures: Vec<_> = letters.iter().filter(|letter| letter.stage == Stage::Scoring).collect();
+    assert_eq!(failures.len(), 1, "{letters:?}");
+    assert!(failures[0].detail.contains("fragile"));
+    let totals: Vec<_> = world.audits().into_values().map(|audit| audit.totals).collect();
+    let all = totals
+        .iter()
+        .fold((0, 0, 0), |sum, one| (sum.0 + one.scored, sum.1 + one.scoring_failed, sum.2 + one.duplicate));
+    assert!(all.0 > 100 && all.1 == 1 && all.2 >= 1, "{all:?}");
+    assert!(totals.iter().all(|one| {
+        one.received == one.aggregated + one.filtered + one.duplicate + one.late + one.rejected
+    }));
+    let shown = Letters::new(Arc::new(world.journal.clone()), world.codec.clone());
+    let letter = shown.list(Some("scoring"), 10).expect("letters").remove(0);
+    let refused = shown.redrive(&[letter.id], None).expect("an answer");
+    assert_eq!((refused.redriven.len(), refused.refused[0].reason.as_str()), (0, "scoring"));
+}
+
+fn decoded<T: schemas::contract::Contract>(world: &World, topic: Topic) -> Vec<T> {
+    let records = world.journal.topic(topic);
+    records.iter().map(|record| world.codec.decode(&record.value).expect("a record of the topic")).collect()
+}
+
+#[test]
+fn a_partition_waits_for_a_model_that_cannot_be_had() {
+    let mut world = World::new(1);
+    world.configure(0, &scored_pipeline());
+    world.json("d", r#"{"device_id":"d","temp":1}"#);
+    let mut worker = world.worker("one", &brisk(), true);
+    for _ in 0..20 {
+        assert!(!worker.turn().expect("it runs"), "the end cannot be reached");
+        world.pass(Duration::from_millis(100));
+    }
+    let seen = world.view.partition(0).expect("it is owned");
+    assert!(
+        matches!(&seen.phase, crate::view::PartitionPhase::Blocked { why } if why.contains("ewma")),
+        "{:?}",
+        seen.phase
+    );
+    drop(worker);
+    world = world.reopened();
+    world.models = Arc::new(loader());
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    world.check().expect("the same bytes");
+}
+
+#[test]
+fn after_three_brakes_the_range_is_kept_from_the_models_by_decision() {
+    let braking = HostLimits { tick: Duration::from_millis(1), brake_ticks: 20, ..HostLimits::default() };
+    let loader =
+        Loader::new(Arc::new(Source), LoaderConfig { limits: braking, cache_dir: None }).expect("a host");
+    let mut world = World::new(1);
+    world.models = Arc::new(loader);
+    world.configure(
+        0,
+        &resolved(serde_json::json!({"model": [
+            {"name": "endless", "component": shipped::digest_of(FIXTURES), "each": ["t"], "threshold": 1e9,
+             "settings": {"mode": "spin"}, "fuel-per-row": u64::MAX / 4},
+        ]})),
+    );
+    world.json("d", r#"{"device_id":"d","t":1}"#);
+    world.json("d", r#"{"device_id":"d","t":666}"#);
+    world.end();
+    let mut worker = world.worker("one", &brisk(), true);
+    world.run(&mut worker).expect("it goes on in the end");
+    assert_eq!(world.journal.topic(Topic::Control).len(), 1, "the decision");
+    let totals = &world.audits()[&0].totals;
+    assert_eq!((totals.aggregated, totals.scoring_failed), (2, 2));
+    let letters: Vec<DeadLetter> = decoded(&world, Topic::DeadLetters);
+    assert_eq!(letters.len(), 2);
+    assert!(letters.iter().all(|letter| letter.stage == Stage::Scoring));
+    world.check_books().expect("balanced");
+    // Whoever folds it again skips the same range.
+    let before = world.written();
+    let world = World { models: Arc::clone(&world.models), ..world.reopened() };
+    let snapshots = journal::port::TopicPartition { topic: Topic::Snapshots, partition: 0 };
+    let end = world.journal.reader().expect("a reader").bounds(snapshots).expect("bounds").1;
+    world.journal.trim(snapshots, end).expect("there is such a partition");
+    world.tick();
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    assert_eq!(world.written(), before);
+}
