@@ -57,7 +57,7 @@ function row(line, most) {
 }
 
 function forecast(line) {
-  if (!line.lag_records) return "–";
+  if (!line.lag_records || line.state === "ok") return "–";
   const { p10, p50, p90 } = line.drain_seconds ?? {};
   if (p50 !== undefined && p50 !== null) return p10 !== undefined && p90 !== undefined ? h("span", { title: `between ${span(p10)} and ${span(p90)}, four times of five` }, span(p50)) : span(p50);
   const net = (line.service_rate ?? 0) - (line.arrival_rate ?? 0);

@@ -10,7 +10,7 @@ use chassis::shutdown::Shutdown;
 use chassis::supervise::Supervisor;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use store::feed::Feed;
 use store::port::{Store, Write};
@@ -31,7 +31,8 @@ pub(super) enum Answers {
 
 pub(super) struct Pipeline {
     answers: Mutex<Answers>,
-    gate: Mutex<()>,
+    shut: Mutex<bool>,
+    opened: Condvar,
     entered: Notify,
 }
 
@@ -40,9 +41,10 @@ impl Pipeline {
         *self.answers.lock().unwrap() = answers;
     }
 
-    /// Answers wait until the guard is dropped.
-    pub(super) fn block(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap()
+    /// Answers wait until the gate is dropped.
+    pub(super) fn block(&self) -> Gate<'_> {
+        *self.shut.lock().unwrap() = true;
+        Gate(self)
     }
 
     /// Waits until a question is being answered.
@@ -52,7 +54,10 @@ impl Pipeline {
 
     fn answer(&self, mut value: Value, name: &str) -> Result<Value, Unavailable> {
         self.entered.notify_one();
-        drop(self.gate.lock().unwrap());
+        let shut = self.shut.lock().unwrap();
+        let (shut, waited) = self.opened.wait_timeout_while(shut, PATIENCE, |shut| *shut).unwrap();
+        assert!(!waited.timed_out(), "nobody opened the gate");
+        drop(shut);
         let answers = *self.answers.lock().unwrap();
         value["sample"] = name.into();
         match answers {
@@ -60,6 +65,16 @@ impl Pipeline {
             Answers::Unavailable => Err(Unavailable("the processor does not answer".to_owned())),
             Answers::Panic => panic!("for the test"),
         }
+    }
+}
+
+/// Holds answers back; see [`Pipeline::block`].
+pub(super) struct Gate<'a>(&'a Pipeline);
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        *self.0.shut.lock().unwrap() = false;
+        self.0.opened.notify_all();
     }
 }
 
@@ -132,7 +147,8 @@ impl Bench {
         let store = Arc::new(store);
         let live = Arc::new(Pipeline {
             answers: Mutex::new(Answers::Sample),
-            gate: Mutex::new(()),
+            shut: Mutex::new(false),
+            opened: Condvar::new(),
             entered: Notify::new(),
         });
         let (feed, readiness) = (Feed::default(), Readiness::new());

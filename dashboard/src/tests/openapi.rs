@@ -34,91 +34,113 @@ fn example(path: &str, described: &Value, without: &str, also: &str) -> String {
     if query.is_empty() { url } else { format!("{url}?{}", query.join("&")) }
 }
 
-/// Where a value does not follow a schema. Knows the words that the document uses, and fails at any other.
+/// Where a value does not follow a schema.
 fn faults(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     for (word, rule) in schema.as_object().unwrap() {
         match word.as_str() {
-            "$ref" => {
-                let place = rule.as_str().unwrap().trim_start_matches('#');
-                let target = document.pointer(place).unwrap_or_else(|| panic!("{place} is missing"));
-                faults(document, target, value, at, found);
+            "properties" | "additionalProperties" | "items" | "$ref" | "oneOf" => {
+                inner_faults(document, schema, word, value, at, found);
             }
-            "type" => {
-                let allowed = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-                let is = |name: &Value| match name.as_str().unwrap() {
-                    "string" => value.is_string(),
-                    "integer" => value.is_i64() || value.is_u64(),
-                    "number" => value.is_number(),
-                    "boolean" => value.is_boolean(),
-                    "array" => value.is_array(),
-                    "object" => value.is_object(),
-                    "null" => value.is_null(),
-                    other => panic!("unknown type {other}"),
-                };
-                if !allowed.iter().any(is) {
-                    found.push(format!("{at}: {value} is not {rule}"));
-                }
-            }
-            "required" => {
-                for name in rule.as_array().unwrap() {
-                    if value.get(name.as_str().unwrap()).is_none() {
-                        found.push(format!("{at}: {name} is missing"));
-                    }
-                }
-            }
-            "properties" => {
-                for (name, schema) in rule.as_object().unwrap() {
-                    if let Some(value) = value.get(name) {
-                        faults(document, schema, value, &format!("{at}.{name}"), found);
-                    }
-                }
-            }
-            "additionalProperties" => {
-                let known = schema["properties"].as_object().cloned().unwrap_or_else(Map::new);
-                for (name, value) in
-                    value.as_object().into_iter().flatten().filter(|(name, _)| !known.contains_key(*name))
-                {
-                    if rule == &json!(false) {
-                        found.push(format!("{at}.{name} is not described"));
-                    } else {
-                        faults(document, rule, value, &format!("{at}.{name}"), found);
-                    }
-                }
-            }
-            "items" => {
-                for (index, value) in value.as_array().into_iter().flatten().enumerate() {
-                    faults(document, rule, value, &format!("{at}[{index}]"), found);
-                }
-            }
-            "enum" => {
-                if !rule.as_array().unwrap().contains(value) {
-                    found.push(format!("{at}: {value} is none of {rule}"));
-                }
-            }
-            "oneOf" => {
-                let fits = |schema: &Value| {
-                    let mut found = Vec::new();
-                    faults(document, schema, value, at, &mut found);
-                    found.is_empty()
-                };
-                if rule.as_array().unwrap().iter().filter(|schema| fits(schema)).count() != 1 {
-                    found.push(format!("{at}: {value} follows not exactly one of {rule}"));
-                }
-            }
-            "minimum" => {
-                if value.as_i64() < rule.as_i64() {
-                    found.push(format!("{at}: {value} is less than {rule}"));
-                }
-            }
-            "format" => {
-                if value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_err()) {
-                    found.push(format!("{at}: {value} is no {rule}"));
-                }
-            }
-            "description" => {}
-            other => panic!("the test does not know `{other}`"),
+            other => found.extend(own_fault(other, rule, value).map(|fault| format!("{at}: {fault}"))),
         }
     }
+}
+
+/// What is wrong with the value itself. Knows the words that the document uses, and fails at any other.
+fn own_fault(word: &str, rule: &Value, value: &Value) -> Option<String> {
+    let holds = match word {
+        "description" => true,
+        "type" => match rule {
+            Value::Array(names) => names.iter().any(|name| is(name, value)),
+            name => is(name, value),
+        },
+        "required" => rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
+        "enum" => rule.as_array().unwrap().contains(value),
+        "minimum" => value.as_i64() >= rule.as_i64(),
+        "format" => value.as_str().is_none_or(|text| text.parse::<jiff::Timestamp>().is_ok()),
+        other => panic!("the test does not know `{other}`"),
+    };
+    (!holds).then(|| format!("{value} breaks {word} {rule}"))
+}
+
+fn is(name: &Value, value: &Value) -> bool {
+    match name.as_str().unwrap() {
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        other => panic!("unknown type {other}"),
+    }
+}
+
+/// What is wrong with the parts of a value, or by another schema.
+fn inner_faults(
+    document: &Value,
+    schema: &Value,
+    word: &str,
+    value: &Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    let rule = &schema[word];
+    match word {
+        "$ref" => {
+            let place = rule.as_str().unwrap().trim_start_matches('#');
+            let target = document.pointer(place).unwrap_or_else(|| panic!("{place} is missing"));
+            faults(document, target, value, at, found);
+        }
+        "oneOf" => {
+            let fits = |schema: &&Value| {
+                let mut found = Vec::new();
+                faults(document, schema, value, at, &mut found);
+                found.is_empty()
+            };
+            if rule.as_array().unwrap().iter().filter(fits).count() != 1 {
+                found.push(format!("{at}: {value} follows not exactly one of {rule}"));
+            }
+        }
+        "items" => {
+            for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+                faults(document, rule, value, &format!("{at}[{index}]"), found);
+            }
+        }
+        "properties" => {
+            for (name, schema) in rule.as_object().unwrap() {
+                if let Some(value) = value.get(name) {
+                    faults(document, schema, value, &format!("{at}.{name}"), found);
+                }
+            }
+        }
+        _ => {
+            let known = schema["properties"].as_object().cloned().unwrap_or_else(Map::new);
+            let others =
+                value.as_object().into_iter().flatten().filter(|(name, _)| !known.contains_key(*name));
+            for (name, value) in others {
+                if rule == &json!(false) {
+                    found.push(format!("{at}.{name} is not described"));
+                } else {
+                    faults(document, rule, value, &format!("{at}.{name}"), found);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_check_finds_what_does_not_follow() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["Channel"];
+    let faults_of = |value: Value| {
+        let mut found = Vec::new();
+        faults(&document, schema, &value, "channel", &mut found);
+        found.len()
+    };
+    assert_eq!(faults_of(json!({ "unit": "K", "scale": 1, "offset": null })), 0);
+    assert_eq!(faults_of(json!({ "unit": "K", "scale": 1 })), 1, "one is missing");
+    assert_eq!(faults_of(json!({ "unit": 5, "scale": "1", "offset": null, "more": 1 })), 3);
 }
 
 /// Asks, and holds the answer against what the document says of that path and status.
