@@ -40,6 +40,9 @@ pub struct ControllerView {
     pub missing: Vec<u32>,
 }
 
+/// The answer to an append.
+type Written = Receiver<Result<Vec<i64>, JournalError>>;
+
 /// Proposes, copies, completes.
 pub struct Controller {
     journal: Arc<dyn Journal>,
@@ -58,7 +61,7 @@ pub struct Controller {
     weighed: bool,
     /// Partition -> generation it is known to have.
     has: BTreeMap<u32, i64>,
-    pending: Vec<(u32, i64, Receiver<Result<Vec<i64>, JournalError>>)>,
+    pending: Vec<(u32, i64, Written)>,
     view: Arc<Mutex<ControllerView>>,
 }
 

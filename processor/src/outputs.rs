@@ -155,7 +155,7 @@ impl Outputs {
 fn link(chain: &mut Chain, topic: Topic, partition: u32, key: &[u8], value: &[&[u8]]) {
     let mut hash = Sha256::new();
     if !mutation::is(Mutation::DigestNotChained) {
-        hash.update(&*chain);
+        hash.update(*chain);
     }
     hash.update(topic.name().as_bytes());
     hash.update(partition.to_be_bytes());

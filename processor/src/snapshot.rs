@@ -7,8 +7,9 @@ use schemas::contract::SnapshotChunk;
 use schemas::record::{SnapshotHeader, SnapshotLocator};
 use schemas::topic::Topic;
 use sha2::{Digest, Sha256};
+#[cfg(test)]
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -238,10 +239,7 @@ impl SnapshotLane for SnapshotThread {
 
     fn outcome(&mut self, wait: Duration) -> Option<Written> {
         if wait.is_zero() {
-            return match self.from.try_recv() {
-                Ok(written) => Some(written),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            return self.from.try_recv().ok();
         }
         self.from.recv_timeout(wait).ok()
     }

@@ -76,9 +76,7 @@ fn window(window: &Window) -> RawWindow {
         WindowKind::Hopping { size, advance } => {
             RawWindow { kind: Some("hopping".to_owned()), size: some(size), advance: some(advance), ..raw }
         }
-        WindowKind::Session { gap } => {
-            RawWindow { kind: Some("session".to_owned()), gap: some(gap), ..raw }
-        }
+        WindowKind::Session { gap } => RawWindow { kind: Some("session".to_owned()), gap: some(gap), ..raw },
     }
 }
 

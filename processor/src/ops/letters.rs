@@ -76,6 +76,9 @@ pub struct Refused {
     pub detail: String,
 }
 
+/// Partition and offset of a letter, and the letter.
+type Found = ((u32, i64), DeadLetter);
+
 /// Access to the dead letters of a journal. Cheap to clone.
 #[derive(Clone)]
 pub struct Letters {
@@ -198,7 +201,7 @@ impl Letters {
         Ok(())
     }
 
-    fn find(&self, id: &str) -> Result<((u32, i64), DeadLetter), OpsError> {
+    fn find(&self, id: &str) -> Result<Found, OpsError> {
         let missing = || OpsError::NotFound(format!("there is no dead letter `{id}`"));
         let (partition, offset) = id.split_once('-').ok_or_else(missing)?;
         let (Ok(partition), Ok(offset)) = (partition.parse::<u32>(), offset.parse::<i64>()) else {
@@ -222,7 +225,7 @@ impl Letters {
     }
 
     /// The youngest letters of each partition, at most so many of each.
-    fn scan(&self, reason: Option<&str>, limit: usize) -> Result<Vec<((u32, i64), DeadLetter)>, OpsError> {
+    fn scan(&self, reason: Option<&str>, limit: usize) -> Result<Vec<Found>, OpsError> {
         let mut reader = self.journal.reader()?;
         let mut all = Vec::new();
         for partition in 0..self.journal.partitions() {

@@ -429,10 +429,10 @@ fn device_record(device: &str, round: u64) -> Device {
         schemas::record::Channel { unit: Some("K".to_owned()), scale: Some(1.5), offset: Some(2.0) };
     Device {
         device_id: device.to_owned(),
-        deleted: round % 3 == 0,
+        deleted: round.is_multiple_of(3),
         site: Some(format!("hall {round}")),
         channels: BTreeMap::from([("temp".to_owned(), channel)]),
-        disorder: (round % 2 == 0).then_some(4_000_000),
+        disorder: round.is_multiple_of(2).then_some(4_000_000),
         ..Device::default()
     }
 }
