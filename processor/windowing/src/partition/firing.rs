@@ -11,6 +11,11 @@ use crate::device::Device;
 use crate::effects::{Rearm, Scope};
 use crate::mutation::Mutation;
 
+/// Entries per slot, outdated ones among them, before those are looked for and forgotten.
+const ENTRIES_PER_SLOT_MAX: usize = 4;
+/// More of them, so that small fleets do not look too often.
+const ENTRIES_SPARE: usize = 64;
+
 impl Partition {
     pub(super) fn scope(&mut self, slot: u32, now: Micros) -> Option<(&mut Device, Scope<'_>)> {
         let Self { settings, slots, panes, order, mutant, .. } = self;
@@ -45,29 +50,25 @@ impl Partition {
         let deadline = device.deadline(&settings.windows, settings.idle_retention, *mutant);
         if device.arm(deadline, *now) {
             timers.push(device.armed, slot);
+            if timers.len() > ENTRIES_SPARE + ENTRIES_PER_SLOT_MAX * slots.len() {
+                self.forget_outdated();
+            }
         }
     }
 
     pub(super) fn rearm_after_reading(&mut self, slot: u32, rearm: Rearm) {
-        let Self { settings, slots, timers, mutant, now, .. } = self;
-        let Some(device) = &mut slots[slot as usize] else { return };
-        if rearm == Rearm::Bounded {
-            let bound = device.deadline_bound(*now, &settings.windows, settings.idle_retention);
-            if device.armed <= bound {
-                return;
-            }
+        if rearm == Rearm::Bounded
+            && let Some(device) = &self.slots[slot as usize]
+            && device.armed
+                <= device.deadline_bound(self.now, &self.settings.windows, self.settings.idle_retention)
+        {
+            return;
         }
-        let deadline = device.deadline(&settings.windows, settings.idle_retention, *mutant);
-        if device.arm(deadline, *now) {
-            timers.push(device.armed, slot);
-            if timers.len() > 64 + 4 * slots.len() {
-                self.rebuild_timers();
-            }
-        }
+        self.rearm(slot);
     }
 
-    /// Forgets outdated entries.
-    fn rebuild_timers(&mut self) {
+    /// Keeps the one entry of each device that counts.
+    fn forget_outdated(&mut self) {
         self.timers.clear();
         for (slot, device) in (0..).zip(&self.slots) {
             if let Some(device) = device {
