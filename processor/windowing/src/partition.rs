@@ -127,7 +127,7 @@ impl Partition {
         if self.devices() >= self.settings.devices_max {
             return Err(DeviceLimit(self.devices()));
         }
-        let device = Device::new(id, receipt, self.settings.windows.len());
+        let device = Device::new(id, self.now.max(receipt), self.settings.windows.len());
         let evicted_at = device.evicted_at(&self.settings);
         let slot = match self.free.pop() {
             Some(Reverse(slot)) => slot,
