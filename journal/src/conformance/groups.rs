@@ -5,7 +5,7 @@ use crate::port::{ConsumerEvent, Journal, JournalError, TopicPartition, Transact
 use schemas::topic::Topic;
 use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const BOTH: [Topic; 2] = [Topic::Raw, Topic::Aggregates];
 
@@ -214,9 +214,9 @@ pub(super) fn wakes_up(harness: &mut dyn Harness) {
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let hour = Duration::from_secs(3600);
+            // Longer than the other side waits for it: only a wake-up is in time.
             while member.records.is_empty() {
-                member.turn(hour).unwrap();
+                member.turn(2 * WAIT_MAX).unwrap();
             }
             sender.send(values(&member.records)).unwrap();
         });

@@ -124,3 +124,28 @@ fn held_appends_are_written_in_order() {
     assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [[0], [1], [2]]);
     assert_eq!(append(&journal, "at once").unwrap(), [3]);
 }
+
+#[test]
+fn a_partition_with_a_backlog_does_not_keep_the_others_waiting() {
+    let journal = MemoryJournal::new(MemoryConfig::default()).unwrap();
+    let records = (0..400).map(|index| NewRecord {
+        to: raw(index % 4),
+        key: None,
+        value: Vec::new(),
+        headers: Vec::new(),
+    });
+    journal.appender().append(records.collect(), Box::new(|_| {})).unwrap();
+    let mut consumer = journal.consumer("g", "m", &[Topic::Raw]).unwrap();
+    consumer.poll(Duration::ZERO, 0, &mut |_| {}).unwrap();
+    (0..4).for_each(|partition| consumer.seek(raw(partition), 0).unwrap());
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let polled = consumer.poll(Duration::ZERO, 10, &mut |event| {
+            if let crate::port::ConsumerEvent::Batch { partition, .. } = event {
+                seen.push(partition.partition);
+            }
+        });
+        assert_eq!(polled.unwrap(), 10);
+    }
+    assert_eq!(seen, [0, 1, 2, 3]);
+}

@@ -1,11 +1,12 @@
 //! Opening what is no journal, full and damaged files, receipt times over clock steps.
 
 use super::{InFile, SetClock, SqliteConfig, SqliteJournal, append, raw, read_all, record};
-use crate::conformance::Harness as _;
-use crate::port::{Journal, JournalError};
+use crate::conformance::{Harness as _, WAIT_MAX};
+use crate::port::{Committed, Journal, JournalError, Transaction};
 use rusqlite::Connection;
 use schemas::topic::Topic;
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -95,13 +96,13 @@ fn a_failing_file_stops_the_journal_and_wakes_the_pollers() {
     let file = Connection::open(harness.config().path).unwrap();
     file.execute_batch("ALTER TABLE segments RENAME TO elsewhere").unwrap();
     std::thread::scope(|scope| {
-        let hour = Duration::from_secs(3600);
-        let polling = scope.spawn(move || consumer.poll(hour, 1, &mut |_| {}).unwrap_err());
+        let (sender, polled) = channel();
+        scope.spawn(move || sender.send(consumer.poll(2 * WAIT_MAX, 1, &mut |_| {})).unwrap());
         let failed = append(harness.open(), vec![record(raw(0), b"b".to_vec())]).unwrap_err();
         assert!(matches!(&failed, JournalError::Fatal(text) if text.contains("segments")), "{failed:?}");
         let after = append(harness.open(), vec![record(raw(0), b"c".to_vec())]).unwrap_err();
         assert!(matches!(&after, JournalError::Fatal(text) if text.contains("stopped")), "{after:?}");
-        assert_eq!(polling.join().unwrap(), after);
+        assert_eq!(polled.recv_timeout(WAIT_MAX).unwrap(), Err(after.clone()));
         assert_eq!(harness.open().reader().err(), Some(after));
     });
     file.execute_batch("ALTER TABLE elsewhere RENAME TO segments").unwrap();
@@ -175,4 +176,25 @@ fn receipt_times_do_not_follow_the_clock_back() {
     assert_eq!(times.len(), 3);
     assert!(times.is_sorted() && times[0] >= SetClock::START, "{times:?}");
     assert!(harness.open().now() >= times[2]);
+}
+
+#[test]
+fn a_token_of_an_earlier_opening_commits_nothing() {
+    let mut harness = InFile::new();
+    let own = |journal: &SqliteJournal| {
+        let mut consumer = journal.consumer("g", "m", &[Topic::Raw]).unwrap();
+        consumer.poll(Duration::ZERO, 0, &mut |_| {}).unwrap();
+        let token = consumer.token().unwrap();
+        (consumer, token)
+    };
+    let (before, old) = own(harness.open());
+    drop(before);
+    harness.reopen();
+    let (_consumer, new) = own(harness.open());
+    let mut committer = harness.open().committer("p").unwrap();
+    let at = Committed { offset: 0, metadata: String::new() };
+    let transaction = Transaction { records: Vec::new(), offsets: vec![(raw(0), at)] };
+    let refused = committer.commit(&transaction, &old).unwrap_err();
+    assert!(matches!(refused, JournalError::Fenced(_)), "{refused:?}");
+    committer.commit(&transaction, &new).unwrap();
 }
