@@ -38,6 +38,9 @@ use store::sqlite::SqliteStore;
 /// Time for everything to stop: requests, the fold to the end, commits, snapshots, the sink's drain.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Name of the start itself in the readiness.
+const STARTED: &str = "start";
+
 /// Which parts run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
@@ -110,6 +113,8 @@ impl Home {
         let shutdown = Shutdown::new();
         let supervisor = Supervisor::new(shutdown.clone());
         let readiness = Readiness::new();
+        // Parts register when they start: until all have, nobody knows what is missing.
+        readiness.missing(STARTED, "parts that have not started");
         let keys = Arc::new(settings.keys.clone());
         let opened = open(&settings).await?;
         let store = Arc::clone(&opened.store) as Arc<dyn Store>;
@@ -126,9 +131,11 @@ impl Home {
         let starting = Starting { settings, parts, supervisor, readiness, keys, opened, live };
         starting.sink()?;
         starting.processor()?;
+        starting.configured().await?;
         let ingest = starting.ingest().await?.map(|ingest| ingest.address());
         let dashboard = starting.dashboard().await?.map(|dashboard| dashboard.address);
         starting.watch();
+        starting.readiness.ready(STARTED);
         let Starting { supervisor, opened, live, .. } = starting;
         let journal = opened.journal;
         Ok(Self { shutdown, supervisor, journal, live, admin: admin_address, ingest, dashboard })
@@ -252,6 +259,27 @@ impl Starting {
         })?;
         self.live.set_processor(running);
         Ok(())
+    }
+
+    /// Waits until the configuration stands in every partition: a reading in front of it would be a dead letter.
+    async fn configured(&self) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let Some(running) = self.live.processor().filter(|_| self.parts.ingest) else { return Ok(()) };
+        let shutdown = self.supervisor.shutdown();
+        let everywhere = async {
+            let mut looks = tokio::time::interval(LOOK_EVERY);
+            loop {
+                looks.tick().await;
+                let view = running.get().controller_view();
+                if view.generation.is_some() && view.missing.is_empty() || shutdown.begun() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, everywhere)
+            .await
+            .context("the configuration could not be written into every partition of the journal")
     }
 
     async fn ingest(&self) -> Result<Option<Ingest>> {

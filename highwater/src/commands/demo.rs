@@ -1,6 +1,7 @@
 //! `demo`: the whole pipeline in this process, with a simulated fleet that has known faults and known truth.
 
 mod status;
+mod truth;
 
 use crate::cli::DemoArgs;
 use crate::config::{Base, Settings};
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
         config.set.insert(0, "log.level=warn".to_owned());
     }
     let settings = Settings::load(&config, Base::Demo)?;
-    let resumed = settings.journal.path.exists();
+    let past = truth::Past::take(directory, settings.journal.path.exists())?;
     let pipeline = settings.pipeline.clone();
     let home = Home::start(settings, Parts { apply: true, ..Parts::all("demo") }).await?;
     let begun = Instant::now();
@@ -71,10 +72,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     shown.finish();
 
     let books = drained(home.live(), DRAIN_PATIENCE).await?;
-    if resumed {
-        forget_first_windows(&mut report.truth);
-    }
-    let truth = verify(&home, &report).await?;
+    let truth = match past.with(std::mem::take(&mut report.truth))? {
+        Some(truth) => Some(verify(&home, &truth).await?),
+        None => None,
+    };
     let totals = home.live().totals()?;
     let summary = Summary {
         balanced: books.balanced,
@@ -135,19 +136,9 @@ fn truth_windows(pipeline: &Pipeline) -> Vec<TruthWindow> {
         .collect()
 }
 
-/// In a home that was kept, the first window of a series may hold readings of the run before.
-fn forget_first_windows(truth: &mut Truth) {
-    for windows in truth.expected.values_mut() {
-        windows.pop_first();
-    }
-}
-
-async fn verify(home: &Home, report: &Report) -> Result<Option<Verification>> {
-    if report.truth.windows.is_empty() {
-        return Ok(None);
-    }
+async fn verify(home: &Home, truth: &Truth) -> Result<Verification> {
     let address = home.dashboard().context("the demo runs a dashboard")?;
-    Ok(Some(loadgen::verify(&report.truth, &format!("http://{address}"), None).await?))
+    Ok(loadgen::verify(truth, &format!("http://{address}"), None).await?)
 }
 
 async fn stop_signal(home: &Home) {

@@ -1,7 +1,7 @@
 //! `examples/hot-rooms.toml` does what its first line says.
 
 use crate::{comes_true, end, now, rfc3339, totals};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use e2e::{Home, Instance, WAIT_MAX, eventually};
 use loadgen::{Micros, Truth, TruthWindow};
 use std::time::Duration;
@@ -21,7 +21,9 @@ async fn row(instance: &Instance, start: Micros, count: u64) -> Result<serde_jso
     );
     eventually("the window's next revision", WAIT_MAX, async || {
         let listed = instance.get(&path).await?;
-        let item = listed["items"].get(0).cloned().context("no row yet")?;
+        let Some(item) = listed["items"].get(0).cloned() else {
+            bail!("no row yet: {}", instance.get("/query/v1/books").await?)
+        };
         ensure!(item["count"] == count, "{item}");
         Ok(item)
     })
