@@ -2,6 +2,7 @@
 //! a straight-line fold that knows no cuts, commits, snapshots or workers.
 
 mod batches;
+mod books;
 mod crashes;
 mod mutations;
 mod poison;

@@ -119,7 +119,7 @@ pub(crate) struct Worker {
     throttled: bool,
     /// Partitions whose next record is not the one the consumer would deliver.
     reseek: BTreeSet<u32>,
-    /// The group has spoken at least once.
+    /// The group's last word was an assignment.
     seated: bool,
     failure: Option<String>,
 }

@@ -42,7 +42,7 @@ fn batch_size_commit_interval_and_snapshots_change_nothing() {
 }
 
 /// Turns several workers in turn until all have reached the end.
-fn run_together(world: &World, mut workers: Vec<Worker>) {
+pub(super) fn run_together(world: &World, mut workers: Vec<Worker>) {
     for _ in 0..TURNS_MAX {
         let mut index = 0;
         while index < workers.len() {
@@ -69,6 +69,51 @@ fn the_number_of_workers_changes_nothing() {
         run_together(&world, all);
         world.check().unwrap_or_else(|why| panic!("{workers} workers: {why}"));
     }
+}
+
+#[test]
+fn killed_in_the_middle_and_restored_at_another_worker_count() {
+    for (seed, turns) in [(71, 1), (72, 3), (73, 6), (74, 9)] {
+        let world = prepared(seed, 200);
+        let config = ProcessorConfig { poll_records_max: 12, ..brisk() };
+        let mut worker = world.worker("w0", &config, true);
+        for _ in 0..turns {
+            worker.turn().expect("it runs");
+            world.pass(Duration::from_millis(30));
+        }
+        drop(worker);
+        let world = world.reopened();
+        let all = (0..3).map(|number| world.worker(&format!("w{number}"), &config, true)).collect();
+        run_together(&world, all);
+        world.check().unwrap_or_else(|why| panic!("killed after {turns} turns: {why}"));
+        world.check_books().expect("balanced");
+    }
+}
+
+#[test]
+fn another_configuration_file_between_runs_changes_nothing_that_was_folded() {
+    let world = prepared(75, 150);
+    let config = ProcessorConfig { poll_records_max: 12, ..brisk() };
+    let lazy = ProcessorConfig { refold_budget: Duration::from_secs(3_600), ..config.clone() };
+    let mut worker = world.worker("one", &lazy, true);
+    for _ in 0..4 {
+        worker.turn().expect("it runs");
+        world.pass(Duration::from_millis(60));
+    }
+    drop(worker);
+    let world = world.reopened();
+    // The edited file is a decision like any other: it is in force from its own place in the log on.
+    let edited = super::world::resolved(
+        serde_json::json!({"window": [{"name": "10s", "size": "10s"}, {"name": "3s", "size": "3s"}]}),
+    );
+    world.configure(1, &edited);
+    super::world::history(&world, 76, 100);
+    world.end();
+    world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+    world.check().expect("the same bytes");
+    assert_eq!(world.view.incidents(), [], "the re-fold found what was committed");
+    assert!(world.aggregates().iter().any(|row| row.window == "3s" && row.generation == 1));
+    assert!(world.aggregates().iter().any(|row| row.window == "trip" && row.generation == 0));
 }
 
 #[test]

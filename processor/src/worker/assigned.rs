@@ -47,6 +47,8 @@ pub(super) struct Assigned {
     pub(super) ticks: Ticks,
     /// Emergency brakes in a row, and altogether.
     pub(super) braked: (u32, u64),
+    /// Times in a row that it could not begin or go on.
+    pub(super) setbacks: u32,
     /// Where `until_end` stops.
     pub(super) target: Option<i64>,
     pub(super) paused: bool,
@@ -93,6 +95,7 @@ impl Assigned {
             degraded: None,
             ticks: Ticks::default(),
             braked: (0, 0),
+            setbacks: 0,
             target: None,
             paused: false,
         }
@@ -107,13 +110,25 @@ impl Assigned {
         self.state = Some(plan.state);
     }
 
+    /// Whether what it has brought forth may be committed: also before a record that cannot be stepped yet, but not
+    /// around readings that wait for their scores.
+    pub(super) fn is_publishing(&self) -> bool {
+        match &self.phase {
+            Phase::Live => true,
+            Phase::Blocked { expected: None, .. } => {
+                self.state.as_ref().is_some_and(|state| state.queue.is_empty())
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn position(&self) -> Option<i64> {
         self.state.as_ref().map(PartitionState::position)
     }
 
     /// Whether there is anything between the last cut and the state.
     pub(super) fn has_progress(&self) -> bool {
-        matches!(self.phase, Phase::Live | Phase::Blocked { expected: None, .. })
+        self.is_publishing()
             && (self.position().is_some_and(|position| Some(position) != self.cut_to && self.moved(position))
                 || !self.unsent.is_empty())
     }
@@ -125,8 +140,7 @@ impl Assigned {
 
     /// Whether outputs or a locator wait to be published.
     pub(super) fn waits(&self) -> bool {
-        let publishing = matches!(self.phase, Phase::Live | Phase::Blocked { expected: None, .. });
-        publishing
+        self.is_publishing()
             && (!self.out.is_empty()
                 || !self.unsent.is_empty()
                 || self.snapshots.pending.is_some()

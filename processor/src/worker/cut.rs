@@ -1,6 +1,5 @@
 //! Cuts, and what becomes of them.
 
-use super::assigned::Phase;
 use super::{Flight, RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::commit::{Attempt, Cycle, Part};
 use crate::mutation::{self, Mutation};
@@ -61,7 +60,7 @@ impl Worker {
     fn cut_partition(&mut self, number: u32, cycle: &mut Cycle) {
         let Some(part) = self.parts.get_mut(&number) else { return };
         let locator = part.snapshots.pending.is_some();
-        if !matches!(part.phase, Phase::Live) || !(part.has_progress() || locator) {
+        if !part.is_publishing() || !(part.has_progress() || locator) {
             return;
         }
         let Some(state) = &mut part.state else { return };
@@ -76,6 +75,7 @@ impl Worker {
         let mut records = std::mem::take(&mut part.unsent);
         state.seal(&mut part.out, Some(&mut records));
         part.braked.0 = 0;
+        part.setbacks = 0;
         let mark = state.mark();
         let from = part.cut_to;
         if part.snapshots.pending.as_ref().is_some_and(|locator| locator.covers_to <= mark.position) {
@@ -205,8 +205,7 @@ impl Worker {
                 None => {
                     let more = |number: &u32| {
                         self.parts.get(number).is_some_and(|part| {
-                            matches!(part.phase, Phase::Live)
-                                && (part.has_progress() || part.snapshots.pending.is_some())
+                            part.is_publishing() && (part.has_progress() || part.snapshots.pending.is_some())
                         })
                     };
                     if self.token.is_none() || !going.iter().any(more) {

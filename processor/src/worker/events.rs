@@ -38,6 +38,7 @@ impl Worker {
 
     /// The group wants partitions back and waits for us.
     fn give_up(&mut self, partitions: &[TopicPartition]) {
+        self.seated = false;
         let going: BTreeSet<u32> = partitions.iter().map(|partition| partition.partition).collect();
         if let Err(why) = self.drain(&going) {
             self.failure = Some(why.to_string());
@@ -55,6 +56,7 @@ impl Worker {
 
     /// Partitions are gone already: nothing of them may be committed any more.
     pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
+        self.seated = false;
         for partition in partitions {
             self.parts.remove(&partition.partition);
             self.warm.remove(&partition.partition);
@@ -129,6 +131,7 @@ impl Worker {
             part.braked.0 += 1;
             part.braked.1 += 1;
         }
+        part.setbacks += 1;
         let why = halt.to_string();
         self.report(part.partition, why.clone());
         part.phase = Phase::Blocked { retry_at: self.now() + HALT_RETRY, why, expected };

@@ -1,12 +1,14 @@
 //! From an assignment to a live partition, and back from trouble.
 
 use super::assigned::{Assigned, Phase};
-use super::{RETRY_MAX, Worker, WorkerError};
+use super::{RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::controller;
 use crate::recovery::{self, NoPlan, Recovery, Verdict};
 use journal::port::{JournalError, TopicPartition};
 use std::time::Duration;
 
+/// Setbacks in a row after which `--until-end` gives up: some ten seconds.
+const SETBACKS_MAX: u32 = 20;
 /// Brakes in a row after which a decision is asked for.
 const BRAKES_MAX: u32 = 3;
 
@@ -26,11 +28,20 @@ impl Worker {
             self.show(partition);
             done?;
         }
+        if !self.warm.is_empty() && self.seated && !self.parts.values().any(Assigned::is_starting) {
+            // What did not come back with this assignment is somebody else's, and moves on without us.
+            self.warm.clear();
+        }
         Ok(())
     }
 
     fn recover(&mut self, part: &mut Assigned) -> Result<(), WorkerError> {
         let number = part.partition.partition;
+        if self.flight.is_some() {
+            // What is on its way may move the position that this partition begins at.
+            part.phase = Phase::Starting { retry_at: self.now() + RETRY_MIN, why: None };
+            return Ok(());
+        }
         let warm = self.warm.remove(&number);
         let mut reader = match self.reader() {
             Ok(reader) => reader,
@@ -64,6 +75,7 @@ impl Worker {
                 self.replay_on(part);
             }
             Err(NoPlan::Later(why)) => {
+                part.setbacks += 1;
                 let retry_at = self.now() + RETRY_MAX;
                 part.phase = Phase::Starting { retry_at, why: Some(why) };
             }
@@ -76,6 +88,7 @@ impl Worker {
         if why.disposition() == journal::port::Disposition::Fatal {
             return Err(self.journal_error(why));
         }
+        part.setbacks += 1;
         let retry_at = self.now() + RETRY_MAX;
         part.phase = Phase::Starting { retry_at, why: Some(why.to_string()) };
         Ok(())
@@ -246,6 +259,10 @@ impl Assigned {
         }
     }
 
+    fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
     /// Throws the state away; it will be folded again from what was committed.
     pub(super) fn start_over(&mut self, now: Duration) {
         self.phase = Phase::Starting { retry_at: now, why: None };
@@ -262,12 +279,15 @@ impl Assigned {
         (reading && self.target.is_none_or(|target| position < target)).then_some(position)
     }
 
-    /// What keeps it from ever reaching its end.
+    /// What keeps it from ever reaching its end, as far as can be told.
     pub(super) fn stuck(&self) -> Option<String> {
-        match &self.phase {
-            Phase::Quarantined { why, .. } => Some(format!("partition {}: {why}", self.partition.partition)),
-            _ => None,
-        }
+        let patience = self.setbacks >= SETBACKS_MAX;
+        let why = match &self.phase {
+            Phase::Quarantined { why, .. } => why,
+            Phase::Blocked { why, .. } | Phase::Starting { why: Some(why), .. } if patience => why,
+            _ => return None,
+        };
+        Some(format!("partition {}: {why}", self.partition.partition))
     }
 
     /// Nothing is left to be committed.
