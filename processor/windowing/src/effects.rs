@@ -174,7 +174,17 @@ impl Device {
         let (_, due) =
             self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant);
         match due {
-            Due::Complete => self.complete(window, at, scope, sink),
+            Due::Complete => {
+                let pane = &mut self.tracks[index].panes[at];
+                let before = self.clocks.clock(scope.now, scope.mutant).saturating_sub(1);
+                if let Some(every) = rule.early_every
+                    && pane.next_early() <= before
+                {
+                    // Its early timers before this one had nothing to emit, and were spared; a session may go on.
+                    pane.move_early(every, before);
+                }
+                self.complete(window, at, scope, sink);
+            }
             Due::Early => {
                 let clock = self.clocks.clock(scope.now, scope.mutant);
                 self.tracks[index].emit(at, Rows::Changed, scope.place(window), Kind::Early, sink);
@@ -381,6 +391,7 @@ impl Device {
 
     /// An end record: everything comes out, nothing waits any more.
     pub(crate) fn end(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) {
+        self.move_early_clocks(scope);
         for window in 0..scope.windows.len() as u16 {
             let track = &mut self.tracks[usize::from(window)];
             for at in 0..track.panes.len() {
