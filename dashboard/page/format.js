@@ -18,7 +18,7 @@ export const count = (value) => (Number.isFinite(value) ? whole.format(value) : 
 export function value(number, unit) {
   if (typeof number !== "number" || !Number.isFinite(number)) return "–";
   const size = Math.abs(number);
-  const text = size !== 0 && (size >= 1e7 || size < 1e-3) ? number.toExponential(2)
+  const text = size === 0 ? "0" : (size >= 1e7 || size < 1e-3) ? number.toExponential(2)
     : fixed(number, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
   return unit ? `${text} ${unit}` : text;
 }

@@ -28,6 +28,8 @@ pub(crate) struct Worker {
     backoff: Backoff,
     /// Where to stop, once it is known.
     target: Option<Target>,
+    /// Whether the group has said which partitions are ours; not during a rebalance.
+    settled: bool,
     _hold: Hold,
 }
 
@@ -39,6 +41,8 @@ struct Target {
 /// What the assignment of partitions was turned into by one poll.
 #[derive(Default)]
 struct Rebalance {
+    /// Whether the last word was an assignment; none: nothing was said.
+    settled: Option<bool>,
     assigned: Vec<Assignment>,
     revoked: Vec<TopicPartition>,
 }
@@ -54,7 +58,7 @@ impl Worker {
     pub(crate) fn new(deps: SinkDeps, config: SinkConfig, ledger: Arc<Ledger>) -> Self {
         let backoff = Backoff::new(config.retry_wait_min, config.retry_wait_max, &deps.member);
         let hold = deps.supervisor.shutdown().hold(Phase::Close, NAME);
-        Self { deps, config, ledger, backoff, target: None, _hold: hold }
+        Self { deps, config, ledger, backoff, target: None, settled: false, _hold: hold }
     }
 
     /// Runs until the stop.
@@ -80,10 +84,9 @@ impl Worker {
     }
 
     fn consume(&mut self, consumer: &mut dyn Consumer) -> Result<(), SinkError> {
-        let mut joined = false;
         loop {
             self.notice_stop(consumer)?;
-            if joined && self.target_reached() {
+            if self.target_reached() {
                 return Ok(());
             }
             let (mut batch, rebalance) = match self.poll(consumer) {
@@ -99,9 +102,9 @@ impl Worker {
             }
             for assignment in rebalance.assigned {
                 self.begin(consumer, &assignment)?;
-                joined = true;
             }
-            if joined {
+            if let Some(settled) = rebalance.settled {
+                self.settled = settled;
                 self.deps.readiness.ready(NAME);
             }
             if !batch.is_empty() && self.store(consumer, batch)? == Outcome::GivenUp {
@@ -132,6 +135,9 @@ impl Worker {
 
     fn target_reached(&self) -> bool {
         let Some(target) = &self.target else { return false };
+        if !self.settled && target.deadline.is_none() {
+            return false;
+        }
         let ledger = self.ledger.lock();
         let mut lines = ledger.iter();
         lines.all(|(partition, line)| target.ends.get(partition).is_none_or(|end| line.position >= *end))
@@ -151,8 +157,12 @@ impl Worker {
         let codec = &self.deps.codec;
         let max_wait = if self.target.is_some() { self.config.retry_wait_min } else { self.config.poll_wait };
         consumer.poll(max_wait, self.config.batch_rows_max, &mut |event| match event {
-            ConsumerEvent::Assigned(assignments) => rebalance.assigned.extend_from_slice(assignments),
+            ConsumerEvent::Assigned(assignments) => {
+                rebalance.settled = Some(true);
+                rebalance.assigned.extend_from_slice(assignments);
+            }
             ConsumerEvent::Revoked { partitions, .. } => {
+                rebalance.settled = Some(false);
                 rebalance.revoked.extend_from_slice(partitions);
                 rebalance.assigned.retain(|assignment| !partitions.contains(&assignment.partition));
             }

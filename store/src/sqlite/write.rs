@@ -15,6 +15,19 @@ use rusqlite::{Connection, OptionalExtension, Result, TransactionBehavior, param
 use schemas::Micros;
 use schemas::record::{Aggregate, Alert, DeviceLatest, EmissionKind, Score};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Composed once: a row is written in microseconds.
+static PUT_WINDOW: LazyLock<String> =
+    LazyLock::new(|| put("windows", &format!("{AGGREGATE_COLUMNS}, bucket")));
+static PUT_LATEST: LazyLock<String> = LazyLock::new(|| put("latest", AGGREGATE_COLUMNS));
+static PUT_SCORE: LazyLock<String> = LazyLock::new(|| put("scores", row::SCORE_COLUMNS));
+static PUT_ALERT: LazyLock<String> = LazyLock::new(|| put("alerts_by_device", row::ALERT_COLUMNS));
+
+fn put(table: &str, columns: &str) -> String {
+    let places = vec!["?"; columns.split(',').count()].join(",");
+    format!("INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})")
+}
 
 /// Rows counted; differences while a transaction runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,11 +100,7 @@ fn aggregate(connection: &Connection, new: &Aggregate, counts: &mut Counts) -> R
     }
     let lives = new.kind != EmissionKind::Retracted;
     counts.windows += i64::from(lives) - i64::from(old.is_some_and(|(_, lived)| lived));
-    let sql = format!(
-        "INSERT OR REPLACE INTO windows ({AGGREGATE_COLUMNS}, bucket) \
-         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-    );
-    row::put_aggregate(&mut connection.prepare_cached(&sql)?, new, true)?;
+    row::put_aggregate(&mut connection.prepare_cached(&PUT_WINDOW)?, new, true)?;
     latest(connection, new, lives)
 }
 
@@ -127,11 +136,7 @@ fn latest(connection: &Connection, new: &Aggregate, lives: bool) -> Result<()> {
 }
 
 fn put_latest(connection: &Connection, new: &Aggregate) -> Result<()> {
-    let sql = format!(
-        "INSERT OR REPLACE INTO latest ({AGGREGATE_COLUMNS}) \
-         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-    );
-    row::put_aggregate(&mut connection.prepare_cached(&sql)?, new, false)
+    row::put_aggregate(&mut connection.prepare_cached(&PUT_LATEST)?, new, false)
 }
 
 fn score(connection: &Connection, new: &Score, counts: &mut Counts) -> Result<()> {
@@ -148,9 +153,7 @@ fn score(connection: &Connection, new: &Score, counts: &mut Counts) -> Result<()
         return Ok(());
     }
     counts.scores += i64::from(old.is_none());
-    let columns = row::SCORE_COLUMNS;
-    let sql = format!("INSERT OR REPLACE INTO scores ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)");
-    row::put_score(&mut connection.prepare_cached(&sql)?, new)
+    row::put_score(&mut connection.prepare_cached(&PUT_SCORE)?, new)
 }
 
 /// Returns how many alerts the device has gained.
@@ -164,10 +167,7 @@ fn alert(connection: &Connection, new: &Alert) -> Result<i64> {
     if old.is_some_and(|clock| clock >= new.write_clock) {
         return Ok(0);
     }
-    let columns = row::ALERT_COLUMNS;
-    let sql =
-        format!("INSERT OR REPLACE INTO alerts_by_device ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
-    row::put_alert(&mut connection.prepare_cached(&sql)?, new)?;
+    row::put_alert(&mut connection.prepare_cached(&PUT_ALERT)?, new)?;
     connection
         .prepare_cached("INSERT OR REPLACE INTO alerts_by_day VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![day_of(new.event_time), new.event_time, new.id, new.device_id])?;
