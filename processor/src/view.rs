@@ -7,7 +7,7 @@ use schemas::record::Totals;
 use schemas::topic::Topic;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use windowing::api::DeviceState;
@@ -230,8 +230,13 @@ impl View {
                 Err(TrySendError::Disconnected(_)) => {}
             }
         }
-        let wait = |answer: Receiver<T>| answer.recv_timeout(ANSWER_TIMEOUT).map_err(|_| NoAnswer::Late);
-        answers.into_iter().map(wait).collect()
+        let wait = |answer: Receiver<T>| match answer.recv_timeout(ANSWER_TIMEOUT) {
+            Ok(answer) => Some(Ok(answer)),
+            Err(RecvTimeoutError::Timeout) => Some(Err(NoAnswer::Late)),
+            // The worker has ended: it owns nothing.
+            Err(RecvTimeoutError::Disconnected) => None,
+        };
+        answers.into_iter().filter_map(wait).collect()
     }
 }
 

@@ -2,8 +2,9 @@
 //! record like any other; one too many, or one from an owner that has lost its partition, does no harm.
 
 use super::Worker;
-use super::assigned::Phase;
+use super::assigned::{Phase, Ticks};
 use journal::port::{NewRecord, TopicPartition};
+use schemas::Micros;
 use schemas::record::Raw;
 use schemas::topic::Topic;
 use std::time::Duration;
@@ -12,15 +13,21 @@ use std::time::Duration;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// How long until a timer is due, at most a poll's wait; none: nothing is.
+    /// How long until a tick may have to be written; none: nothing is due at any time.
     pub(super) fn until_tick(&mut self) -> Option<Duration> {
         if self.setup.until_end || !self.idle {
             return None;
         }
-        let deadlines = self.parts.values_mut().filter(|part| matches!(part.phase, Phase::Live));
-        let next = deadlines.filter_map(|part| part.state.as_mut()?.next_deadline()).min()?;
-        let left = next.saturating_sub(self.setup.journal.now());
-        Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)).max(Duration::from_millis(1)))
+        let (now, journal_now) = (self.now(), self.setup.journal.now());
+        let gap = self.setup.config.tick_gap_min;
+        let waits =
+            self.parts.values_mut().filter(|part| matches!(part.phase, Phase::Live)).filter_map(|part| {
+                let deadline = part.state.as_mut()?.next_deadline()?;
+                let due =
+                    Duration::from_micros(u64::try_from(deadline.saturating_sub(journal_now)).unwrap_or(0));
+                Some(due.max(part.ticks.not_before(deadline, gap).saturating_sub(now)))
+            });
+        waits.min().map(|wait| wait.max(Duration::from_millis(1)))
     }
 
     /// Writes the ticks that are due.
@@ -35,13 +42,7 @@ impl Worker {
             let Some(deadline) = state.next_deadline().filter(|deadline| *deadline <= journal_now) else {
                 continue;
             };
-            let since = part.ticks.at.map(|at| now.saturating_sub(at));
-            let gap = if part.ticks.deadline == Some(deadline) {
-                AGAIN_AFTER
-            } else {
-                self.setup.config.tick_gap_min
-            };
-            if since.is_some_and(|since| since < gap) {
+            if now < part.ticks.not_before(deadline, self.setup.config.tick_gap_min) {
                 continue;
             }
             part.ticks.at = Some(now);
@@ -62,5 +63,13 @@ impl Worker {
                 Err(why) => tracing::debug!(%why, "no room for a tick; the next one will do"),
             }
         }
+    }
+}
+
+impl Ticks {
+    /// The earliest time for a tick for this deadline.
+    fn not_before(&self, deadline: Micros, gap: Duration) -> Duration {
+        let Some(at) = self.at else { return Duration::ZERO };
+        at + if self.deadline == Some(deadline) { AGAIN_AFTER } else { gap }
     }
 }
