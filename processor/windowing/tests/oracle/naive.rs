@@ -13,4 +13,5 @@ pub(crate) mod numbers;
 pub(crate) mod observe;
 pub(crate) mod pane;
 pub(crate) mod rows;
+pub(crate) mod seeded;
 pub(crate) mod sequence;
