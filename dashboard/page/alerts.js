@@ -7,6 +7,7 @@ import { time, value } from "./format.js";
 
 const PAGE = 100;
 const SHOWN_MAX = 2_000;
+const FRESH_MS = 2_500;
 const COLUMNS = [{ title: "Time" }, { title: "Device" }, { title: "Kind" }, { title: "What" }, { title: "Value", number: true }];
 const KINDS = { score: ["Anomaly", "bad"], stalled: ["Stalled", "warn"], clock: ["Clock", "info"] };
 
@@ -46,11 +47,13 @@ export function alertsView(root, parameters) {
   }
 
   function draw() {
-    const shown = [...alerts.values()].filter((alert) => !kind || alert.kind === kind)
-      .sort((a, b) => (a.event_time < b.event_time ? 1 : a.event_time > b.event_time ? -1 : a.id < b.id ? 1 : -1)).slice(0, SHOWN_MAX);
+    const ordered = [...alerts.values()].sort((a, b) => (a.event_time < b.event_time ? 1 : a.event_time > b.event_time ? -1 : a.id < b.id ? 1 : -1));
+    for (const old of ordered.splice(SHOWN_MAX)) alerts.delete(key(old));
+    const shown = ordered.filter((alert) => !kind || alert.kind === kind);
     const focused = document.activeElement?.dataset?.alert;
     fill(list, shown.length ? table("Alerts, newest first", COLUMNS, shown.map(alertRow)) : nothing(),
-      next && h("div", { class: "more" }, h("button", { type: "button", onclick: older }, "Show older")));
+      next && h("div", { class: "more" }, ordered.length < SHOWN_MAX ? h("button", { type: "button", onclick: older }, "Show older")
+        : h("p", { class: "muted" }, `The newest ${SHOWN_MAX} are shown; a device's own page has its older ones.`)));
     if (focused) list.querySelector(`[data-alert="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -60,15 +63,20 @@ export function alertsView(root, parameters) {
       : empty("No alerts.", "An alert appears here by itself when a model scores a reading over its threshold, when a device falls silent, or when its clock is wrong.");
   }
 
+  let due;
   const stops = [
     listen("alert", (alert) => {
       const isNew = !alerts.has(key(alert));
-      alerts.set(key(alert), { ...alert, fresh: isNew });
-      draw();
+      alerts.set(key(alert), { ...alert, fresh: isNew && Date.now() });
+      // Many may come at once: they are drawn together.
+      due ??= setTimeout(() => { due = undefined; draw(); }, 150);
     }),
     listen("gap", () => newest.refresh()),
   ];
-  return () => { for (const stop of [...stops, newest.stop]) stop(); };
+  return () => {
+    clearTimeout(due);
+    for (const stop of [...stops, newest.stop]) stop();
+  };
 }
 
 export function kindBadge(alert) {
@@ -78,7 +86,7 @@ export function kindBadge(alert) {
 
 function alertRow(alert) {
   const link = h("a", { href: deviceLink(alert), "data-alert": key(alert) }, alert.device_id);
-  return { cells: [time(alert.event_time), link, kindBadge(alert), alert.message, value(alert.value)], class: alert.fresh && "fresh" };
+  return { cells: [time(alert.event_time), link, kindBadge(alert), alert.message, value(alert.value)], class: Date.now() - (alert.fresh || 0) < FRESH_MS && "fresh" };
 }
 
 function deviceLink(alert) {

@@ -14,6 +14,7 @@ const VIEWS = { alerts: alertsView, backlog: backlogView, books: booksView, mode
 const TITLES = { fleet: "Fleet", alerts: "Alerts", backlog: "Backlog", books: "Books", models: "Models" };
 const TOASTS_MAX = 3;
 const TOAST_MS = 8_000;
+const TOAST_EVERY_MS = 1_000;
 
 const content = document.getElementById("content");
 let stop = () => {};
@@ -53,6 +54,7 @@ function route(first) {
 }
 
 let fresh = 0;
+let toasted = 0;
 
 function setNew(count) {
   fresh = count;
@@ -62,9 +64,12 @@ function setNew(count) {
 }
 
 function noticeAlert(alert) {
+  if (shown !== "alerts") setNew(fresh + 1);
+  // A flood is counted, not read out one by one.
+  if (Date.now() - toasted < TOAST_EVERY_MS) return;
+  toasted = Date.now();
   announce(`New alert on ${alert.device_id}: ${alert.message}`);
   if (shown === "alerts") return;
-  setNew(fresh + 1);
   const toasts = document.getElementById("toasts");
   const toast = h("div", { class: "toast" },
     h("a", { href: `#/device/${encodeURIComponent(alert.device_id)}` }, h("strong", {}, alert.device_id), h("span", {}, alert.message)),
