@@ -256,6 +256,7 @@ impl Starting {
             readiness: &self.readiness,
             apply: self.parts.apply,
             until_end: self.parts.until_end,
+            close: self.parts.close,
         })?;
         self.live.set_processor(running);
         Ok(())

@@ -1,6 +1,6 @@
 //! A running instance and its data directory.
 
-use crate::binary::command;
+use crate::binary::{Finished, command, highwater};
 use crate::wait::{WAIT_MAX, eventually};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use reqwest::Method;
@@ -109,18 +109,36 @@ impl Home {
     /// # Errors
     /// What it wrote, when it ends or is not ready in time.
     pub async fn start(&self) -> Result<Instance> {
-        let mut instance = self.spawn()?;
+        self.start_service("run").await
+    }
+
+    /// Starts one service here, by its command, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Home::start`].
+    pub async fn start_service(&self, service: &str) -> Result<Instance> {
+        let mut instance = self.spawn(service)?;
         instance.ready().await?;
         Ok(instance)
     }
 
-    /// Starts `highwater run` here without waiting for anything.
+    /// Runs a command that ends by itself here, such as `process --until-end`.
+    ///
+    /// # Errors
+    /// As [`crate::highwater`].
+    pub fn command(&self, args: &[&str], bound: Duration) -> Result<Finished> {
+        let flags = self.flags();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        highwater(&[args, &flags].concat(), bound)
+    }
+
+    /// Starts a service here without waiting for anything.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(&self) -> Result<Instance> {
+    pub fn spawn(&self, service: &str) -> Result<Instance> {
         let flags = self.flags();
-        let mut args = vec!["run"];
+        let mut args = vec![service];
         args.extend(flags.iter().map(String::as_str));
         let log = self.path().join("log");
         let output =
@@ -130,7 +148,7 @@ impl Home {
             .stdout(output.try_clone().context("opening the log twice")?)
             .stderr(output)
             .spawn()
-            .context("starting highwater run")?;
+            .with_context(|| format!("starting highwater {service}"))?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(30))
             .no_proxy()

@@ -16,6 +16,8 @@ mod kill;
 mod late;
 #[path = "scenarios/nab.rs"]
 mod nab;
+#[path = "scenarios/services.rs"]
+mod services;
 #[path = "scenarios/shutdown.rs"]
 mod shutdown;
 

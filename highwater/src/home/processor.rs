@@ -1,14 +1,16 @@
 //! The processor in this process: started, stopped at its place in the shutdown, and watched.
 
 use crate::config::Settings;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chassis::BoxError;
 use chassis::admin::Readiness;
 use chassis::shutdown::Phase;
 use chassis::supervise::Supervisor;
-use journal::port::Journal;
+use journal::port::{Journal, NewRecord, TopicPartition};
 use processor::{Processor, Start};
 use schemas::codec::Codec;
+use schemas::record::{End, Raw};
+use schemas::topic::Topic;
 use scoring::{Loader, LoaderConfig};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +29,8 @@ pub(super) struct Deps<'a> {
     pub(super) readiness: &'a Readiness,
     pub(super) apply: bool,
     pub(super) until_end: bool,
+    /// Write an end record for every partition first.
+    pub(super) close: bool,
 }
 
 /// A handle that many may hold.
@@ -49,6 +53,10 @@ pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
     let cache = LoaderConfig { cache_dir: Some(directory.join("models")), ..LoaderConfig::default() };
     let loader = Loader::new(Arc::new(scoring::shipped::Shipped), cache)?;
     deps.readiness.missing(NAME, "its partitions");
+    if deps.close {
+        // Before the start: the processor takes the end of the log as it finds it.
+        end_all(&*deps.journal, &deps.codec)?;
+    }
     let processor = Processor::start(Start {
         journal: Arc::clone(&deps.journal),
         codec: deps.codec,
@@ -82,6 +90,26 @@ pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
         Ok(())
     })?;
     Ok(running)
+}
+
+/// Says in every partition that no more readings are expected; durable when it returns.
+fn end_all(journal: &dyn Journal, codec: &Codec) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let value = codec.to_bytes(&Raw::End(End { device_id: None }));
+    let record = |partition| NewRecord {
+        to: TopicPartition { topic: Topic::Raw, partition },
+        key: None,
+        value: value.clone(),
+        headers: Vec::new(),
+    };
+    let (tell, written) = std::sync::mpsc::sync_channel(1);
+    let done = Box::new(move |result| {
+        // Nobody listens any more when the patience has run out.
+        let _ = tell.send(result);
+    });
+    journal.appender().append((0..journal.partitions()).map(record).collect(), done)?;
+    written.recv_timeout(PATIENCE).context("the journal did not take the end records")??;
+    Ok(())
 }
 
 /// Every partition is owned by a worker here and folds.

@@ -52,7 +52,7 @@ async fn thirty_kills_lose_nothing_acknowledged_and_double_nothing() -> Result<(
     for kill in 0..KILLS {
         // A third of the kills hit the start: the files being opened, the snapshot being loaded, the log re-folded.
         let (mut instance, most) = match kill % 3 {
-            0 => (home.spawn()?, 600),
+            0 => (home.spawn("run")?, 600),
             _ => (home.start().await.with_context(|| format!("start after kill {kill}"))?, 900),
         };
         let alive = for_at_most(Duration::from_millis(random.below(most)), instance.ended()).await;
