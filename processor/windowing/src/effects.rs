@@ -317,13 +317,14 @@ impl Device {
         any
     }
 
-    /// Early emissions by clock move on while nothing has changed, as their timers would have done by now.
-    pub(crate) fn move_early_clocks(&mut self, scope: &Scope<'_>) {
-        if !self.clocks.started || scope.mutant.is(Mutation::EarlyClockStands) {
+    /// Early emissions by clock move on while nothing has changed, as the timers they were spared would have done by
+    /// `now`. Asked before anything that could make a difference: a reading, an end, other times.
+    pub(crate) fn move_early_clocks(&mut self, now: Micros, windows: &[WindowRule], mutant: Mutant) {
+        if !self.clocks.started || mutant.is(Mutation::EarlyClockStands) {
             return;
         }
-        let clock = self.clocks.clock(scope.now, scope.mutant);
-        for (track, rule) in self.tracks.iter_mut().zip(scope.windows) {
+        let clock = self.clocks.clock(now, mutant);
+        for (track, rule) in self.tracks.iter_mut().zip(windows) {
             let Some(every) = rule.early_every else { continue };
             for pane in track.panes.iter_mut().filter(|pane| pane.live && clock >= pane.next_early()) {
                 if !pane.changed() {
@@ -391,7 +392,7 @@ impl Device {
 
     /// An end record: everything comes out, nothing waits any more.
     pub(crate) fn end(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) {
-        self.move_early_clocks(scope);
+        self.move_early_clocks(scope.now, scope.windows, scope.mutant);
         for window in 0..scope.windows.len() as u16 {
             let track = &mut self.tracks[usize::from(window)];
             for at in 0..track.panes.len() {

@@ -105,6 +105,9 @@ impl Partition {
         self.panes = 0;
         for device in self.slots.iter_mut().flatten() {
             let before = (!first).then_some(&old);
+            if let Some(old) = before {
+                device.move_early_clocks(self.now, &old.windows, self.mutant);
+            }
             configure::remap(device, &mapping, before, &self.settings.windows, self.mutant);
             self.panes += device.accumulators();
         }
@@ -171,11 +174,12 @@ impl Partition {
     /// Gives a device its own time rules; watermarks do not go back. Counts from its next reading or timer.
     pub fn set_overrides(&mut self, slot: Slot, overrides: Overrides) {
         let mutant = self.mutant;
-        let Self { settings, slots, .. } = self;
+        let Self { settings, slots, now, .. } = self;
         let device = slots[slot.0 as usize].as_mut().expect("the slot is occupied");
         if device.overrides.as_deref().copied().unwrap_or_default() == overrides {
             return;
         }
+        device.move_early_clocks(*now, &settings.windows, mutant);
         device.raise_floors(&settings.windows, mutant);
         device.overrides = (overrides != Overrides::default()).then(|| Box::new(overrides));
         device.recompute_due(&settings.windows);
@@ -237,7 +241,7 @@ impl Partition {
             rearm: Rearm::No,
         };
         let mut taken = Taken::default();
-        device.move_early_clocks(&scope);
+        device.move_early_clocks(scope.now, scope.windows, scope.mutant);
         device.contribute(reading, &mut scope, &mut taken, sink);
         let late = taken.panes == 0 && !taken.refused.is_empty();
         let clocks = &mut device.clocks;
