@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) names: Names,
     pub(crate) fleet: Fleet,
     pub(crate) windows: Partition,
+    /// Before this receipt time no device is evicted; not part of what is saved.
+    pub(crate) evictions_from: Micros,
     /// Ranges of offsets whose readings are not scored, by decision.
     pub(crate) skips: Vec<(i64, i64)>,
     pub(crate) scratch: Scratch,
@@ -143,6 +145,7 @@ impl PartitionState {
                 names: Names::default(),
                 fleet: Fleet::default(),
                 windows: Partition::new(),
+                evictions_from: Micros::MIN,
                 skips: Vec::new(),
                 scratch: Scratch::default(),
             },

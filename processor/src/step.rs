@@ -120,9 +120,10 @@ impl PartitionState {
     /// [`Halt`]: call again with the same record.
     pub fn step(&mut self, record: &RecordRef<'_>, tools: &mut Tools, out: &mut Outputs) -> Result<(), Halt> {
         let receipt = self.core.receipt_now.max(received_at(record));
-        if self.core.windows.next_eviction().is_some_and(|due| due <= receipt) {
+        if receipt >= self.core.evictions_from {
             self.flush(&tools.codec, &mut tools.again, out)?;
             self.core.pass(record.offset, receipt, &mut self.lane, out);
+            self.core.look_for_evictions(receipt);
         }
         let bare_json = self.core.rules.pipeline.as_ref().is_none_or(|pipeline| pipeline.bare_json);
         match tools.decoder.decode(&tools.codec, record.value, bare_json) {
@@ -189,6 +190,16 @@ impl PartitionState {
 }
 
 impl Core {
+    /// Finds out up to when no device can be evicted: readings only put evictions off, and a device that comes later
+    /// goes later.
+    #[cold]
+    fn look_for_evictions(&mut self, receipt: Micros) {
+        let retention =
+            self.rules.pipeline.as_ref().map_or(Micros::MAX, |pipeline| pipeline.time.device_retention);
+        let next = self.windows.next_eviction().unwrap_or(Micros::MAX);
+        self.evictions_from = next.min(receipt.saturating_add(retention));
+    }
+
     /// Whether a record of a device belongs to this partition.
     fn gate(&self, record: &RecordRef<'_>, device_id: &str) -> Result<(), Reject> {
         if record.key != Some(device_id.as_bytes()) {

@@ -50,6 +50,14 @@ pub enum PartitionPhase {
     },
 }
 
+impl PartitionPhase {
+    /// Whether its figures are those of a state that stands at the position: not before it was had.
+    #[must_use]
+    pub const fn holds_state(&self) -> bool {
+        matches!(self, Self::Ok | Self::Degraded { .. } | Self::Recovering { .. } | Self::Blocked { .. })
+    }
+}
+
 /// A partition as last seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartitionView {

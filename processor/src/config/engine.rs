@@ -1,7 +1,7 @@
 //! How the processor runs: threads, batches, commits, snapshots. Nothing in it changes a byte of any output.
 
 use chassis::config::Problems;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::time::Duration;
 
 /// `[process]` as written.
@@ -51,8 +51,10 @@ pub struct ProcessorConfig {
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub commit_gap_min: Duration,
     /// See [`RawProcessorConfig::commit_bytes_max`].
+    #[serde(serialize_with = "bytes")]
     pub commit_bytes_max: usize,
     /// See [`RawProcessorConfig::waiting_bytes_max`].
+    #[serde(serialize_with = "bytes")]
     pub waiting_bytes_max: usize,
     /// See [`RawProcessorConfig::poll_records_max`].
     pub poll_records_max: usize,
@@ -73,6 +75,11 @@ pub struct ProcessorConfig {
     /// See [`RawProcessorConfig::tick_gap_min`].
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub tick_gap_min: Duration,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn bytes<S: Serializer>(value: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+    chassis::config::printed::size(&(*value as u64), serializer)
 }
 
 impl Default for ProcessorConfig {

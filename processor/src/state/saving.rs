@@ -103,6 +103,7 @@ impl PartitionState {
                 names,
                 fleet,
                 windows,
+                evictions_from: i64::MIN,
                 skips,
                 scratch,
             },

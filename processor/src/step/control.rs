@@ -55,6 +55,7 @@ impl PartitionState {
         };
         core.windows.configure(settings, receipt, &mut emit);
         core.rules = rules;
+        core.evictions_from = Micros::MIN;
         core.fleet.watch(pipeline.stalled_after);
         core.skip(control);
         self.lane.configure(&set);
