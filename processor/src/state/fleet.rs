@@ -6,6 +6,8 @@
 
 mod saving;
 mod stall;
+#[cfg(test)]
+mod tests;
 
 use super::names::Names;
 use schemas::Micros;

@@ -12,26 +12,35 @@ pub(crate) const NAMES_MAX: usize = 60_000;
 pub(crate) struct Names {
     list: Vec<Box<str>>,
     find: HashMap<Box<str>, Metric>,
-    /// What stood at each place of the last reading: devices of one kind send the same names in the same order.
-    layout: Vec<Metric>,
+    /// What stood at each place of the last reading, known or not: devices of one kind send the same names in the
+    /// same order. It saves look-ups and decides nothing.
+    layout: Vec<(String, Option<Metric>)>,
 }
+
+/// Places of a reading that are remembered.
+const LAYOUT_MAX: usize = 64;
 
 impl Names {
     /// The number of a name, if it has one; `place` is its place in the reading.
     #[inline]
     pub(crate) fn find(&mut self, place: usize, name: &str) -> Option<Metric> {
-        if let Some(metric) = self.layout.get(place)
-            && &*self.list[usize::from(metric.0)] == name
-        {
-            return Some(*metric);
+        match self.layout.get(place) {
+            Some((known, metric)) if known == name => *metric,
+            _ => self.look_up(place, name),
         }
-        let metric = *self.find.get(name)?;
-        if place < self.layout.len() {
-            self.layout[place] = metric;
-        } else if place == self.layout.len() && place < 64 {
-            self.layout.push(metric);
+    }
+
+    fn look_up(&mut self, place: usize, name: &str) -> Option<Metric> {
+        let metric = self.find.get(name).copied();
+        if place == self.layout.len() && place < LAYOUT_MAX {
+            self.layout.push((String::new(), None));
         }
-        Some(metric)
+        if let Some((known, found)) = self.layout.get_mut(place) {
+            known.clear();
+            known.push_str(name);
+            *found = metric;
+        }
+        metric
     }
 
     /// The number of a name, a new one if need be; none when all are given out.
@@ -45,6 +54,7 @@ impl Names {
         let metric = Metric(u16::try_from(self.list.len()).ok()?);
         self.list.push(name.into());
         self.find.insert(name.into(), metric);
+        self.layout.clear();
         Some(metric)
     }
 
@@ -79,5 +89,38 @@ impl Names {
             }
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_first_appearance_and_survive_a_snapshot() {
+        let mut names = Names::default();
+        assert_eq!(names.find(0, "a"), None);
+        for (number, name) in ["b", "a", "c"].into_iter().enumerate() {
+            assert_eq!(names.intern(name), u16::try_from(number).ok().map(Metric));
+        }
+        assert_eq!(names.find(0, "a"), Some(Metric(1)), "what was unknown at this place is known now");
+        assert_eq!(names.find(0, "b"), Some(Metric(0)));
+        assert_eq!(names.find(7, "c"), Some(Metric(2)), "places may be skipped");
+        let mut bytes = Vec::new();
+        names.save(&mut bytes);
+        let mut loaded = Names::load(&mut Bytes::new(&bytes)).expect("its own bytes");
+        assert_eq!(loaded.all().collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(loaded.find(0, "c"), Some(Metric(2)));
+        assert!(Names::load(&mut Bytes::new(&bytes[..bytes.len() - 1])).is_err());
+    }
+
+    #[test]
+    fn numbers_are_not_without_end() {
+        let mut names = Names::default();
+        for number in 0..NAMES_MAX {
+            assert!(names.intern(&number.to_string()).is_some());
+        }
+        assert_eq!(names.intern("one more"), None);
+        assert!(names.intern("7").is_some(), "known names stay known");
     }
 }
