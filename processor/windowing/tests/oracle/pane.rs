@@ -112,8 +112,9 @@ impl Track {
             }
         }
         while joined.len() > SEALS_MAX {
-            let least = joined.remove(0);
-            joined[0].0 = least.0;
+            let gaps = joined.windows(2).map(|pair| pair[1].0 - pair[0].1).enumerate();
+            let (nearest, _) = gaps.min_by_key(|(at, gap)| (*gap, *at)).expect("there are many");
+            joined[nearest].1 = joined.remove(nearest + 1).1;
         }
         self.seals = joined;
         if let Assigner::Hopping { size, advance } = assigner {
