@@ -1,5 +1,6 @@
 //! A log as the windows see it: one step a record. The same driver runs the engine and the model.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use windowing::api::{
@@ -51,6 +52,46 @@ pub(crate) struct Reading {
     pub(crate) values: Vec<(u16, Option<f64>, Vec<Scored>)>,
     /// Boot and number.
     pub(crate) seq: Option<(Option<&'static str>, i64)>,
+}
+
+impl What {
+    /// The device that the record is about.
+    pub(crate) fn device(&self) -> Option<&'static str> {
+        match self {
+            Self::Reading(Reading { device, .. }) | Self::Overrides(device, _) => Some(device),
+            Self::End(device) => *device,
+            Self::Tick | Self::Configure(_) => None,
+        }
+    }
+}
+
+/// Which device has which slot, as far as the records tell.
+#[derive(Default)]
+pub(crate) struct Names(BTreeMap<u32, &'static str>);
+
+impl Names {
+    /// The events of a record with the devices they are about. A slot may be free and taken again in one record.
+    pub(crate) fn of(
+        &mut self,
+        partition: &Partition,
+        step: &Step,
+        events: Vec<Event>,
+    ) -> Vec<(&'static str, Event)> {
+        let own = step.what.device().unwrap_or("");
+        let mut named = Vec::new();
+        for event in events {
+            let device = match &event {
+                Event::Row(row) => self.0.get(&row.slot).copied().unwrap_or(own),
+                Event::Evicted(slot, _) => self.0.remove(slot).unwrap_or(own),
+                _ => own,
+            };
+            named.push((device, event));
+        }
+        if let Some(slot) = partition.find(own) {
+            self.0.insert(slot.0, own);
+        }
+        named
+    }
 }
 
 /// What both can be asked.

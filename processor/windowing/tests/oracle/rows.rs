@@ -14,6 +14,12 @@ impl From<f64> for Bits {
     }
 }
 
+impl From<Bits> for f64 {
+    fn from(bits: Bits) -> Self {
+        Self::from_bits(bits.0)
+    }
+}
+
 impl fmt::Debug for Bits {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:?}", f64::from_bits(self.0))
