@@ -32,10 +32,10 @@ pub(crate) struct ConfigArgs {
 /// A running instance to talk to.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// Admin address of the running instance.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9600", env = "HIGHWATER_URL")]
-    pub(crate) url: String,
-    /// API key (role admin for changes).
+    /// Admin address of the running instance; default http://127.0.0.1:9600.
+    #[arg(long, value_name = "URL", env = "HIGHWATER_URL")]
+    pub(crate) url: Option<String>,
+    /// API key with role admin.
     #[arg(long, value_name = "KEY", env = "HIGHWATER_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
     /// One JSON document instead of text.
@@ -148,10 +148,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
     /// Devices of the simulated fleet.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) devices: u32,
     /// Readings a second.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
     /// Seed of the fleet.
     #[arg(long, default_value_t = 1)]
@@ -229,7 +229,10 @@ pub(crate) struct ImportArgs {
     /// Write an end record for each device at the end: emits what is open.
     #[arg(long)]
     pub(crate) close: bool,
-    /// Address of a running ingest; without it, the local one when it answers, else the files go into `--data`.
+    /// Rows of the first file to leave out: to go on where an import was interrupted.
+    #[arg(long, default_value_t = 0, value_name = "ROWS")]
+    pub(crate) skip: u64,
+    /// Address of a running ingest; default http://127.0.0.1:8088 when it answers, else the files go into `--data`.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// API key with role ingest.
@@ -246,7 +249,7 @@ pub(crate) struct WatchArgs {
     /// Instance.
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Settings, to open the embedded home when no instance answers.
+    /// Settings, to read the embedded home when no instance has it open.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Again every two seconds until interrupted.
@@ -282,7 +285,7 @@ pub(crate) enum PartitionsAction {
 pub(crate) enum DevicesAction {
     /// Devices by id.
     List(Target),
-    /// Metadata and latest windows.
+    /// Metadata, when it was last seen, its alerts.
     Show {
         /// Device.
         device: String,
@@ -344,7 +347,7 @@ pub(crate) enum ConfigAction {
         /// Settings.
         #[command(flatten)]
         config: ConfigArgs,
-        /// JSON instead of TOML-like text.
+        /// JSON instead of TOML.
         #[arg(long)]
         json: bool,
     },
@@ -381,16 +384,16 @@ pub(crate) struct LoadgenArgs {
     #[arg(long, value_name = "KEY", env = "HIGHWATER_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
     /// Readings a second.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
     /// How long.
     #[arg(long = "for", default_value = "30s", value_name = "DURATION")]
     pub(crate) duration: String,
     /// Devices.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) devices: u32,
     /// Readings a request.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
     /// Seed.
     #[arg(long, default_value_t = 1)]

@@ -1,6 +1,7 @@
 //! Talking to a running instance over HTTP, for one-shot commands and `import`.
 
-use anyhow::{Context, Result, bail};
+use crate::exit::Usage;
+use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
@@ -33,8 +34,12 @@ impl Client {
     /// A client; connects on the first call.
     ///
     /// # Errors
-    /// When the HTTP client cannot be built.
+    /// When `base` is no HTTP address, or the HTTP client cannot be built.
     pub(crate) fn new(base: &str, key: Option<&str>) -> Result<Self> {
+        let address = base.parse::<reqwest::Url>().ok();
+        if !address.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            return Err(Usage(format!("`{base}` is no address like http://127.0.0.1:9600")).into());
+        }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
@@ -62,7 +67,7 @@ impl Client {
         if let Some((content_type, body)) = body {
             request = request.header("content-type", content_type).body(body);
         }
-        let response = request.send().await.with_context(|| format!("no answer from {url}"))?;
+        let response = request.send().await.map_err(|error| unanswered(&self.base, &error))?;
         let status = response.status();
         let header = response.headers().get("retry-after");
         let retry_after = header.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -70,9 +75,8 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).with_context(|| {
-                format!("{url} answered {status}, but not in JSON: is it an admin address?")
-            })?
+            serde_json::from_slice(&bytes)
+                .map_err(|_| anyhow!("{url} answered {status}, but not in JSON: is it the right address?"))?
         };
         Ok(Answer { status, retry_after, body })
     }
@@ -114,10 +118,50 @@ impl Answer {
     /// The problem in words.
     pub(crate) fn problem(&self) -> String {
         let text = |key: &str| self.body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return format!("{}: {} (--key, or HIGHWATER_KEY)", text("title"), text("detail"));
+        }
         match (text("title"), text("detail")) {
             (title, detail) if detail.is_empty() && title.is_empty() => self.status.to_string(),
             (title, detail) if detail.is_empty() => title,
             (title, detail) => format!("{title}: {detail}"),
         }
+    }
+}
+
+/// Why nobody answered, in the words of the system, without the layers between.
+fn unanswered(base: &str, error: &reqwest::Error) -> anyhow::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let why = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+    anyhow!("nobody answers at {base}: {why}")
+}
+
+/// A piece of a path or query, so that whatever was typed stays one piece.
+pub(crate) fn encoded(piece: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    piece.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_stays_one_piece_of_the_path() {
+        assert_eq!(encoded("sensor-12:a.b"), "sensor-12:a.b");
+        assert_eq!(encoded("a/../b?c&d e"), "a%2F..%2Fb%3Fc%26d%20e");
+    }
+
+    #[test]
+    fn an_address_without_scheme_is_used_wrongly() {
+        for wrong in ["nonsense", "127.0.0.1:9600", "ftp://here", "http://"] {
+            let error = Client::new(wrong, None).expect_err(wrong);
+            assert!(error.downcast_ref::<Usage>().is_some(), "{wrong}: {error}");
+        }
+        assert!(Client::new("http://127.0.0.1:9600/", None).is_ok());
     }
 }

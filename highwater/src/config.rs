@@ -95,8 +95,15 @@ pub(crate) enum Base {
     Run,
     /// `demo`.
     Demo,
-    /// `import` without a running instance: no fixed ports.
-    Import,
+    /// A home opened for one job (`import`, `--until-end`): no fixed ports, a quiet log.
+    Job,
+}
+
+impl Base {
+    /// Whether the command's own output is what people look at.
+    const fn quiet(self) -> bool {
+        matches!(self, Self::Demo | Self::Job)
+    }
 }
 
 impl Settings {
@@ -116,11 +123,12 @@ impl Settings {
         };
         let built_in = if base == Base::Demo { DEMO_FILE } else { DEFAULT_FILE };
         let file = file.as_ref().map_or(built_in, |(name, text)| (name.as_str(), text.as_str()));
-        let sets = flags(args, base);
-        Self::resolve(file, std::env::vars(), &sets).map_err(|text| Usage(text).into())
+        let sets = flags(args, base)?;
+        Self::resolve(base, file, std::env::vars(), &sets).map_err(|text| Usage(text).into())
     }
 
     fn resolve(
+        base: Base,
         file: (&str, &str),
         env: impl IntoIterator<Item = (String, String)>,
         sets: &[String],
@@ -129,6 +137,10 @@ impl Settings {
         let layers = Layers::load(Some(file), env, sets, &mut problems);
         layers.check_sections(&SECTIONS, &mut problems);
         let keys = layers.section::<RawAuth>("auth", &mut problems).resolve("auth", &mut problems);
+        let mut log: RawLog = layers.section("log", &mut problems);
+        if base.quiet() {
+            log.level.get_or_insert_with(|| "warn".to_owned());
+        }
         let admin: RawAdmin = layers.section("admin", &mut problems);
         let loopback = SocketAddr::from(([127, 0, 0, 1], 9600));
         let admin =
@@ -145,7 +157,7 @@ impl Settings {
                 .section::<RawDashboard>("dashboard", &mut problems)
                 .resolve("dashboard", &mut problems),
             admin,
-            log: layers.section::<RawLog>("log", &mut problems).resolve("log", &mut problems),
+            log: log.resolve("log", &mut problems),
             pipeline: pipeline(&layers, &mut problems),
             keys,
             layers,
@@ -178,6 +190,9 @@ impl Settings {
         page.section("limits", &pipeline.limits)?;
         page.section("input", &pipeline.input)?;
         let mut text = page.into_text();
+        if self.pipeline.windows.is_empty() {
+            text.insert_str(0, "window = []\n\n");
+        }
         text.push_str(&lists(&pipeline)?);
         text.push_str(&state_estimate(&self.pipeline));
         Ok(text)
@@ -198,14 +213,16 @@ fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
     raw.resolve(&|name| scoring::shipped::find(name).map(|component| component.digest.to_owned()), problems)
 }
 
-/// The definitions, as the file has them.
+/// The definitions, as the file has them. Empty ones are left out: behind a section they would belong to it.
 fn lists(pipeline: &RawPipelineConfig) -> Result<String> {
-    let lists = toml::Table::from_iter([
-        ("window".to_owned(), Value::try_from(&pipeline.window)?),
-        ("filter".to_owned(), Value::try_from(&pipeline.filter)?),
-        ("model".to_owned(), Value::try_from(&pipeline.model)?),
-    ]);
-    Ok(format!("\n{}", toml::to_string(&lists)?))
+    let lists = [
+        ("window", Value::try_from(&pipeline.window)?),
+        ("filter", Value::try_from(&pipeline.filter)?),
+        ("model", Value::try_from(&pipeline.model)?),
+    ];
+    let written = lists.into_iter().filter(|(_, list)| list.as_array().is_some_and(|list| !list.is_empty()));
+    let table: toml::Table = written.map(|(name, list)| (name.to_owned(), list)).collect();
+    Ok(format!("\n{}", toml::to_string(&table)?))
 }
 
 /// What the pipeline keeps, as a comment: an hour of lateness on one-second windows should be no surprise.
@@ -232,9 +249,14 @@ fn readable(bytes: u64) -> String {
 }
 
 /// Flags that are short for settings come before `--set`, which wins.
-fn flags(args: &ConfigArgs, base: Base) -> Vec<String> {
+fn flags(args: &ConfigArgs, base: Base) -> Result<Vec<String>, Usage> {
     let mut sets = Vec::new();
     if let Some(directory) = &args.data {
+        let twice = |set: &&String| set.starts_with("journal.url=") || set.starts_with("store.url=");
+        if let Some(set) = args.set.iter().find(twice) {
+            let said = "--data says where journal and store are";
+            return Err(Usage(format!("{said}, and `--set {set}` says it again: leave one of them out")));
+        }
         let quoted =
             |file: &str| Value::String(format!("sqlite:{}", directory.join(file).display())).to_string();
         sets.push(format!("journal.url={}", quoted("journal.db")));
@@ -243,16 +265,19 @@ fn flags(args: &ConfigArgs, base: Base) -> Vec<String> {
     if args.insecure {
         sets.push("auth.insecure=true".to_owned());
     }
-    if base == Base::Import {
+    if base == Base::Job {
         for service in ["ingest", "dashboard", "admin"] {
             sets.push(format!("{service}.listen=127.0.0.1:0"));
         }
     }
     sets.extend(args.set.iter().cloned());
-    sets
+    Ok(sets)
 }
 
 /// The directory of a `sqlite:` address's file.
 pub(crate) fn directory_of(path: &std::path::Path) -> PathBuf {
     path.parent().map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,12 +11,14 @@ pub(crate) mod brief;
 pub(crate) mod drain;
 pub(crate) mod live;
 pub(crate) mod offline;
+mod outputs;
 pub(crate) mod processor;
+mod trail;
 pub(crate) mod watch;
 
 use crate::config::Settings;
 use crate::telemetry;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chassis::admin::{Admin, Readiness};
 use chassis::auth::Keys;
 use chassis::clock::Clock;
@@ -117,11 +119,12 @@ impl Home {
         readiness.missing(STARTED, "parts that have not started");
         let keys = Arc::new(settings.keys.clone());
         let opened = open(&settings).await?;
+        try_addresses(&settings, parts).await?;
         let store = Arc::clone(&opened.store) as Arc<dyn Store>;
         let live =
             Arc::new(Live::new(opened.port(), opened.codec.clone(), store, settings.pipeline.clone())?);
 
-        let listener = bind(settings.admin.listen).await.context("opening the admin address")?;
+        let listener = bind(settings.admin.listen).await.context("`admin.listen`")?;
         let admin_address = listener.local_addr()?;
         let identity = telemetry::identity(parts.service);
         let admin = Admin::new(identity, readiness.clone(), metrics, Arc::clone(&keys), shutdown.clone())
@@ -213,6 +216,25 @@ async fn open(settings: &Settings) -> Result<Opened> {
     .context("opening the home")?
 }
 
+/// Tries every address before anything starts, so that a port in use changes nothing and all are named at once.
+async fn try_addresses(settings: &Settings, parts: Parts) -> Result<()> {
+    let wanted = [
+        ("admin", true, settings.admin.listen),
+        ("ingest", parts.ingest, settings.ingest.listen),
+        ("dashboard", parts.dashboard, settings.dashboard.listen),
+    ];
+    let mut refused = Vec::new();
+    for (service, _, address) in wanted.into_iter().filter(|(_, runs, _)| *runs) {
+        if let Err(error) = bind(address).await {
+            refused.push(format!("`{service}.listen`: {error}"));
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    bail!("{} (--set SERVICE.listen=127.0.0.1:0 takes any free port)", refused.join("; "))
+}
+
 struct Starting {
     settings: Settings,
     parts: Parts,
@@ -295,8 +317,7 @@ impl Starting {
             readiness: self.readiness.clone(),
             supervisor: self.supervisor.clone(),
         };
-        let ingest =
-            ingest::start(deps, self.settings.ingest.clone()).await.context("opening ingest's address")?;
+        let ingest = ingest::start(deps, self.settings.ingest.clone()).await.context("`ingest.listen`")?;
         self.live.set_ingest(ingest.clone());
         Ok(Some(ingest))
     }
@@ -314,11 +335,7 @@ impl Starting {
             readiness: self.readiness.clone(),
             clock: Clock::system(),
         };
-        Ok(Some(
-            dashboard::start(deps, self.settings.dashboard)
-                .await
-                .context("opening the dashboard's address")?,
-        ))
+        Ok(Some(dashboard::start(deps, self.settings.dashboard).await.context("`dashboard.listen`")?))
     }
 
     fn watch(&self) {

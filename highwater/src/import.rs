@@ -4,17 +4,19 @@
 //! sending them (`commands::import`).
 //!
 //! Invariants: row order is kept; each reading gets a `seq` (its row) and a `boot` (the file), unless it has its
-//! own, so that a batch sent twice is aggregated once; an empty CSV cell is absent, never null.
+//! own, so that a batch sent twice is aggregated once; an empty CSV cell is absent, never null; a row that is no
+//! reading goes to ingest as it is, so that it becomes a dead letter with the reason instead of being left out.
 
 pub(crate) mod time;
 
-use anyhow::{Context, Result, anyhow, bail};
+use crate::exit::Usage;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use time::Zone;
+use time::{TimeError, Zone};
 
 /// How rows become readings.
 #[derive(Clone, Debug)]
@@ -30,11 +32,13 @@ pub(crate) struct RowRules {
 /// One reading, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    /// Its device.
-    pub(crate) device: String,
+    /// Its place in the file, from 1, the header not counted.
+    pub(crate) number: u64,
+    /// Its device, when it names one.
+    pub(crate) device: Option<String>,
     /// Its event time in microseconds, for pacing; none when the file leaves it to the journal.
     pub(crate) event_time: Option<i64>,
-    /// JSON object.
+    /// JSON object; for a row that is none, what stands there, on one line.
     pub(crate) json: String,
 }
 
@@ -63,12 +67,13 @@ impl Rows {
         let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let file = File::open(path).with_context(named)?;
         let source = if is_csv {
-            let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+            let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(file);
             let columns: Vec<String> =
                 reader.headers().with_context(named)?.iter().map(str::to_owned).collect();
-            require(&columns, &rules.time_column, "--time-column").with_context(named)?;
+            let lacks = |message| Usage(format!("{}: {message}", path.display()));
+            require(&columns, &rules.time_column, "--time-column").map_err(lacks)?;
             if rules.device.is_none() {
-                require(&columns, "device_id", "--device").with_context(named)?;
+                require(&columns, "device_id", "--device").map_err(lacks)?;
             }
             Source::Csv { reader: Box::new(reader), columns }
         } else {
@@ -80,26 +85,47 @@ impl Rows {
     /// The next reading; none at the end.
     ///
     /// # Errors
-    /// When the row cannot be read, naming file and row.
+    /// When the file cannot be read on, or times lack a zone, naming file and row.
     pub(crate) fn next_row(&mut self) -> Result<Option<Row>> {
-        let Some(object) = self.next_object().with_context(|| self.place())? else { return Ok(None) };
+        let found = self.next_object().with_context(|| self.place(self.number + 1))?;
         self.number += 1;
-        self.finish(object).with_context(|| self.place()).map(Some)
+        match found {
+            None => Ok(None),
+            Some(Found::Object(object)) => {
+                self.finish(object).with_context(|| self.place(self.number)).map(Some)
+            }
+            Some(Found::Other(text)) => {
+                let json = text.replace(['\n', '\r'], " ");
+                Ok(Some(Row { number: self.number, device: None, event_time: None, json }))
+            }
+        }
     }
 
-    fn place(&self) -> String {
-        format!("{}, row {}", self.path.display(), self.number)
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn next_object(&mut self) -> Result<Option<Map<String, Value>>> {
+    /// Where a row stands.
+    pub(crate) fn place(&self, number: u64) -> String {
+        format!("{}, row {number}", self.path.display())
+    }
+
+    fn next_object(&mut self) -> Result<Option<Found>> {
         match &mut self.source {
             Source::Csv { reader, columns } => {
                 let mut record = csv::StringRecord::new();
                 if !reader.read_record(&mut record)? {
                     return Ok(None);
                 }
-                let cells = columns.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
-                Ok(Some(cells.map(|(column, cell)| (column.clone(), cell_value(cell))).collect()))
+                if record.len() != columns.len() {
+                    let cells: Vec<&str> = record.iter().collect();
+                    return Ok(Some(Found::Other(cells.join(","))));
+                }
+                let cells = columns.iter().zip(record.iter());
+                let named = cells.filter(|(column, cell)| !column.is_empty() && !cell.is_empty());
+                let object = named.map(|(column, cell)| (column.clone(), cell_value(cell)));
+                Ok(Some(Found::Object(object.collect())))
             }
             Source::Lines(reader) => {
                 let mut line = String::new();
@@ -108,8 +134,10 @@ impl Rows {
                     if reader.read_line(&mut line)? == 0 {
                         return Ok(None);
                     }
-                    if !line.trim().is_empty() {
-                        return Ok(Some(serde_json::from_str(&line).context("not a JSON object")?));
+                    let text = line.trim();
+                    if !text.is_empty() {
+                        let object = serde_json::from_str(text).ok();
+                        return Ok(Some(object.map_or_else(|| Found::Other(text.to_owned()), Found::Object)));
                     }
                 }
             }
@@ -121,41 +149,62 @@ impl Rows {
             object.insert("device_id".to_owned(), Value::from(device.as_str()));
         }
         let device = match object.get("device_id") {
-            Some(Value::String(device)) => device.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => bail!("no `device_id`: name a column so, or give --device"),
+            Some(Value::String(device)) => Some(device.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
         };
-        object.insert("device_id".to_owned(), Value::from(device.as_str()));
-        let event_time = match object.remove(&self.rules.time_column) {
-            None | Some(Value::Null) => None,
-            Some(found) => Some(self.rules.zone.micros(&found)?),
+        if let Some(device) = &device {
+            object.insert("device_id".to_owned(), Value::from(device.as_str()));
+        }
+        let found = object.remove(&self.rules.time_column).filter(|found| !found.is_null());
+        let event_time = match found.as_ref().map(|found| self.rules.zone.micros(found)) {
+            None => None,
+            Some(Ok(micros)) => Some(micros),
+            Some(Err(TimeError::NoZone(text))) => {
+                return Err(Usage(TimeError::NoZone(text).to_string()).into());
+            }
+            // Ingest refuses it, with the text in the dead letter.
+            Some(Err(TimeError::NoTime(_))) => None,
         };
-        if let Some(micros) = event_time {
-            object.insert("ts".to_owned(), Value::from(micros));
+        if let Some(found) = found {
+            object.insert("ts".to_owned(), event_time.map_or(found, Value::from));
         }
         if !object.contains_key("seq") {
             object.insert("seq".to_owned(), Value::from(self.number));
             object.insert("boot".to_owned(), Value::from(self.boot.as_str()));
         }
-        Ok(Row { device, event_time, json: Value::Object(object).to_string() })
+        Ok(Row { number: self.number, device, event_time, json: Value::Object(object).to_string() })
     }
 }
 
-fn require(columns: &[String], column: &str, flag: &str) -> Result<()> {
+enum Found {
+    Object(Map<String, Value>),
+    /// No object, or not as many cells as the header has.
+    Other(String),
+}
+
+fn require(columns: &[String], column: &str, flag: &str) -> Result<(), String> {
     if columns.iter().any(|found| found == column) {
         return Ok(());
     }
-    Err(anyhow!("no column `{column}` (there are {}): name one with {flag}", columns.join(", ")))
+    match columns {
+        [] => Err("the file is empty; its first line names the columns".to_owned()),
+        [only] if only.contains([';', '\t']) => {
+            Err(format!("columns are separated by commas, and the first line has none: {only}"))
+        }
+        _ => Err(format!("no column `{column}` (there are {}): name one with {flag}", columns.join(", "))),
+    }
 }
 
-/// A cell is a number, a boolean, or text.
+/// A cell is a number, a boolean, or text; a number that is none (`NaN`, `inf`) is a value that was measured and is
+/// not there.
 fn cell_value(cell: &str) -> Value {
     match cell {
         "true" | "TRUE" | "True" => Value::Bool(true),
         "false" | "FALSE" | "False" => Value::Bool(false),
-        _ => match cell.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
-            Some(number) => Value::Number(number),
-            None => Value::from(cell),
+        _ => match cell.parse::<f64>() {
+            Ok(number) => serde_json::Number::from_f64(number).map_or(Value::Null, Value::Number),
+            Err(_) => Value::from(cell),
         },
     }
 }
@@ -216,9 +265,49 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_none_is_null_and_a_column_without_name_is_nobody_s() {
+        let all = rows("a.csv", "timestamp,a,b,\n2013-12-02 21:15:00,NaN,-inf,x\n", &rules("timestamp"));
+        let only: Value = serde_json::from_str(&all.expect("readable")[0].json).expect("json");
+        assert!(only["a"].is_null() && only["b"].is_null(), "{only}");
+        assert!(only.get("").is_none() && only.get("a").is_some(), "{only}");
+    }
+
+    #[test]
     fn a_missing_column_is_named_with_the_columns_there_are() {
-        let error = rows("a.csv", "when,value\n1,2\n", &rules("timestamp")).expect_err("no such column");
-        assert!(format!("{error:#}").contains("no column `timestamp` (there are when, value)"), "{error:#}");
+        for (text, told) in [
+            ("when,value\n1,2\n", "no column `timestamp` (there are when, value)"),
+            ("when;value\n1;2\n", "separated by commas"),
+            ("", "the file is empty"),
+        ] {
+            let error = rows("a.csv", text, &rules("timestamp")).expect_err("no such column");
+            assert!(format!("{error:#}").contains(told), "{error:#}");
+            assert!(error.downcast_ref::<Usage>().is_some(), "used wrongly: {error:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reading_is_passed_on_in_its_place() {
+        let csv = "timestamp,value\n2021-08-01 19:48:00\nsoon,1\n2021-08-01 19:48:05,2\n";
+        let all = rows("a.csv", csv, &rules("timestamp")).expect("readable");
+        assert_eq!(all.len(), 3);
+        assert_eq!((all[0].number, all[0].json.as_str()), (1, "2021-08-01 19:48:00"));
+        let soon: Value = serde_json::from_str(&all[1].json).expect("json");
+        assert_eq!(soon["ts"], "soon", "for ingest to refuse");
+        assert_eq!(all[2].number, 3);
+        let lines = "{\"temp\":1}\nbroken\n[1]\n";
+        let none = RowRules { device: None, ..rules("ts") };
+        let all = rows("a.ndjson", lines, &none).expect("readable");
+        assert_eq!(all.iter().map(|row| row.device.as_ref()).collect::<Vec<_>>(), [None, None, None]);
+        assert_eq!(all[1].json, "broken");
+    }
+
+    #[test]
+    fn times_without_zone_stop_at_once() {
+        let none = RowRules { zone: Zone::named(None).expect("none"), ..rules("timestamp") };
+        let error = rows("a.csv", "timestamp,value\n2021-08-01 19:48:00,1\n", &none).expect_err("ambiguous");
+        let told = format!("{error:#}");
+        assert!(told.contains("--time-zone") && told.contains("row 1"), "{told}");
+        assert!(error.downcast_ref::<Usage>().is_some(), "{told}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod home;
 mod import;
+mod interrupt;
 mod output;
 mod progress;
 mod table;

@@ -60,12 +60,13 @@ impl Progress {
 
 fn lines_of(path: &PathBuf) -> Option<u64> {
     use std::io::BufRead;
+    let header = u64::from(path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")));
     let mut reader = std::io::BufReader::new(std::fs::File::open(path).ok()?);
     let mut lines = 0;
     loop {
         let chunk = reader.fill_buf().ok()?;
         if chunk.is_empty() {
-            return Some(lines);
+            return Some(u64::saturating_sub(lines, header));
         }
         lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
         let read = chunk.len();

@@ -34,7 +34,7 @@ mod verdict;
 
 pub use counters::Counters;
 pub use lane::{Braked, Full, Input, Lane, Reading, Row};
-pub use loader::{INPUTS_MAX, LoadError, Loader, LoaderConfig, ModelInfo, ModelSet};
+pub use loader::{INPUTS_MAX, LoadError, Loader, LoaderConfig, ModelInfo, ModelSet, version_of};
 pub use queue::ROWS_MAX;
 pub use saved::LoadStateError;
 pub use scoring_host::{Failure, HostLimits, Refused};

@@ -228,6 +228,20 @@ impl Loader {
     }
 }
 
+/// Identity of a model's behavior, as scores, alerts and window rows name it: hexadecimal, of its component, settings
+/// and seed. None when its component is not named by a SHA-256.
+#[must_use]
+pub fn version_of(model: &Model) -> Option<String> {
+    let mut component = [0; 32];
+    if model.component.len() != 64 {
+        return None;
+    }
+    for (index, byte) in component.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(model.component.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(version(&component, model).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+}
+
 fn make_room<K: Ord, V>(kept: &mut BTreeMap<K, V>) {
     if kept.len() >= KEPT_MAX {
         kept.clear();

@@ -1,12 +1,12 @@
 //! One-shot questions to a running instance: backlog, books, partitions, devices, health.
 
 use crate::cli::{DevicesAction, PartitionsAction, Target, WatchArgs};
-use crate::client::Client;
+use crate::client::{Client, encoded};
 use crate::exit::Outcome;
 use crate::home::offline;
 use crate::output::out;
 use crate::table;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,9 +36,19 @@ const PARTITION_COLUMNS: [(&str, &str); 8] = [
 const DEVICE_COLUMNS: [(&str, &str); 4] =
     [("device", "/device_id"), ("last seen", "/seen_at"), ("alerts", "/alerts"), ("site", "/metadata/site")];
 
+/// Where an instance on this host is.
+const LOCAL: &str = "http://127.0.0.1:9600";
+/// What people look for first in an object.
+const FIRST: [&str; 10] =
+    ["id", "partition", "device_id", "window", "state", "why", "advice", "start", "end", "metric"];
+
 impl Target {
+    pub(super) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or(LOCAL)
+    }
+
     pub(super) fn client(&self) -> Result<Client> {
-        Client::new(&self.url, self.key.as_deref())
+        Client::new(self.url(), self.key.as_deref())
     }
 }
 
@@ -90,13 +100,7 @@ fn stage_line(stage: &Value) -> String {
 async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -> Result<Outcome> {
     let client = args.target.client()?;
     loop {
-        let answer = if client.answers("/healthz").await || args.watch {
-            client.get(path).await?
-        } else {
-            offline::answer(&args.config, path).await.with_context(|| {
-                format!("nobody answers at {}, and the home itself could not be read", args.target.url)
-            })?
-        };
+        let answer = answer(args, &client, path).await?;
         let mut outcome = Outcome::Done;
         if args.target.json {
             out!("{answer}");
@@ -114,6 +118,33 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
             () = tokio::time::sleep(WATCH_EVERY) => out!(""),
         }
     }
+}
+
+/// From the instance, or from the home itself when no instance has it open. A home that is named is asked first:
+/// the instance at the usual address may have another one open.
+async fn answer(args: &WatchArgs, client: &Client, path: &str) -> Result<Value> {
+    let named = args.config.data.is_some() || args.config.config.is_some();
+    if args.target.url.is_some() && !named {
+        return client.get(path).await;
+    }
+    if named {
+        return match offline::answer(&args.config, path).await? {
+            Some(answer) => Ok(answer),
+            None => client.get(path).await.with_context(
+                || "an instance has this home open, and only it can tell (--url: its admin address)",
+            ),
+        };
+    }
+    if client.answers("/healthz").await {
+        return client.get(path).await;
+    }
+    let Some(answer) = offline::answer(&args.config, path)
+        .await
+        .with_context(|| format!("nobody answers at {}", args.target.url()))?
+    else {
+        bail!("nobody answers at {}, and an instance has the home open: give --url", args.target.url());
+    };
+    Ok(answer)
 }
 
 fn print_table(rows: &Value, columns: &[(&str, &str)]) {
@@ -153,26 +184,26 @@ pub(crate) async fn devices(action: DevicesAction) -> Result<Outcome> {
     match action {
         DevicesAction::List(target) => {
             let client = target.client()?;
-            let mut cursor = None;
+            let mut items = Vec::new();
+            let mut query = String::new();
             loop {
-                let path = match &cursor {
-                    None => "/v1/devices?limit=500".to_owned(),
-                    Some(cursor) => format!("/v1/devices?limit=500&cursor={cursor}"),
-                };
-                let answer = client.get(&path).await?;
-                say(&target, &answer, |answer| print_table(&answer["items"], &DEVICE_COLUMNS));
+                let mut answer = client.get(&format!("/v1/devices?limit=500{query}")).await?;
+                if let Some(page) = answer["items"].as_array_mut() {
+                    items.append(page);
+                }
                 match answer["next"].as_str() {
-                    Some(next) => cursor = Some(next.to_owned()),
+                    Some(next) => query = format!("&cursor={}", encoded(next)),
                     None => break,
                 }
             }
+            say(&target, &json!({ "items": items }), |all| print_table(&all["items"], &DEVICE_COLUMNS));
         }
         DevicesAction::Show { device, target } => {
-            let answer = target.client()?.get(&format!("/v1/devices/{device}")).await?;
+            let answer = target.client()?.get(&format!("/v1/devices/{}", encoded(&device))).await?;
             say(&target, &answer, print_object);
         }
         DevicesAction::Explain { device, target } => {
-            let answer = target.client()?.get(&format!("/v1/devices/{device}/state")).await?;
+            let answer = target.client()?.get(&format!("/v1/devices/{}/state", encoded(&device))).await?;
             say(&target, &answer, print_object);
         }
     }
@@ -185,13 +216,18 @@ pub(crate) async fn devices(action: DevicesAction) -> Result<Outcome> {
 /// When nobody answers.
 pub(crate) async fn health(target: Target) -> Result<Outcome> {
     let answer = target.client()?.send(reqwest::Method::GET, "/readyz", None).await?;
-    let ready = answer.status.is_success();
+    let Some(ready) = answer.body["ready"].as_bool() else {
+        bail!("{}/readyz answered {}: is it an admin address?", target.url(), answer.status);
+    };
     if target.json {
         out!("{}", answer.body);
     } else if ready {
         out!("ready");
     } else {
-        out!("not ready: {}", answer.body);
+        out!("not ready");
+        for (part, waits_for) in answer.body["missing"].as_object().into_iter().flatten() {
+            out!("  {part}: {}", waits_for.as_str().unwrap_or_default());
+        }
     }
     Ok(if ready { Outcome::Done } else { Outcome::Negative })
 }
@@ -207,7 +243,8 @@ pub(super) fn print_object(answer: &Value) {
 
 fn lines_of(value: &Value, depth: usize) {
     let indent = "  ".repeat(depth);
-    let fields = value.as_object().into_iter().flatten();
+    let mut fields: Vec<_> = value.as_object().into_iter().flatten().collect();
+    fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     for (name, field) in fields {
         match field {
             Value::Object(_) => {

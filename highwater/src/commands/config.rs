@@ -1,10 +1,12 @@
 //! `config`: what is resolved, what differs from the generation in force, and proposing it.
 
-use crate::cli::ConfigAction;
+use crate::cli::{ConfigAction, Target};
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
 use crate::output::out;
 use anyhow::{Context, Result};
+use processor::config::RawPipelineConfig;
+use schemas::pipeline::Pipeline;
 use serde_json::{Value, json};
 
 /// Runs the command.
@@ -25,33 +27,51 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
             Ok(Outcome::Done)
         }
         ConfigAction::Diff { config, target } => {
-            let mine = serde_json::to_value(Settings::load(&config, Base::Run)?.pipeline)?;
-            let in_force = target.client()?.get("/v1/config").await?;
-            let mut differences = Vec::new();
-            compare("pipeline", &in_force["pipeline"], &mine, &mut differences);
+            let mine = Settings::load(&config, Base::Run)?.pipeline;
+            let (generation, in_force) = in_force(&target).await?;
+            let differences = differences(&in_force, &mine)?;
             if target.json {
-                out!("{}", json!({ "generation": in_force["generation"], "differences": differences }));
+                out!("{}", json!({ "generation": generation, "differences": differences }));
             } else if differences.is_empty() {
-                out!("the same as generation {}", in_force["generation"]);
-            } else {
-                for difference in &differences {
-                    out!(
-                        "{}: {} in force, {} here",
-                        difference["key"],
-                        difference["in_force"],
-                        difference["here"]
-                    );
-                }
+                out!("the same as generation {generation}");
+            }
+            for difference in differences.iter().filter(|_| !target.json) {
+                let [key, old, new] = ["key", "in_force", "here"].map(|name| &difference[name]);
+                out!("{}: {old} in force, {new} here", key.as_str().unwrap_or_default());
             }
             Ok(if differences.is_empty() { Outcome::Done } else { Outcome::Negative })
         }
         ConfigAction::Apply { config, target } => {
             let pipeline = Settings::load(&config, Base::Run)?.pipeline;
+            let (generation, in_force) = in_force(&target).await?;
+            if in_force == pipeline {
+                let answer = json!({ "generation": generation, "changed": false });
+                super::ask::say(&target, &answer, |_| out!("generation {generation} says the same already"));
+                return Ok(Outcome::Done);
+            }
             let answer = target.client()?.post("/v1/config", &json!({ "pipeline": pipeline })).await?;
-            super::ask::say(&target, &answer, super::ask::print_object);
+            let answer = json!({ "generation": answer["generation"], "changed": true });
+            super::ask::say(&target, &answer, |answer| {
+                out!("proposed as generation {}: each partition changes at an offset", answer["generation"]);
+            });
             Ok(Outcome::Done)
         }
     }
+}
+
+async fn in_force(target: &Target) -> Result<(i64, Pipeline)> {
+    let answer = target.client()?.get("/v1/config").await?;
+    let generation = answer["generation"].as_i64().context("the answer has no generation")?;
+    let pipeline = serde_json::from_value(answer["pipeline"].clone());
+    Ok((generation, pipeline.context("the pipeline in force is not of this build's form")?))
+}
+
+/// In the words of the file.
+fn differences(in_force: &Pipeline, here: &Pipeline) -> Result<Vec<Value>> {
+    let words = |pipeline| serde_json::to_value(RawPipelineConfig::from(pipeline));
+    let mut found = Vec::new();
+    compare("", &words(in_force)?, &words(here)?, &mut found);
+    Ok(found)
 }
 
 /// Leaves that differ, by dotted key.
@@ -62,7 +82,8 @@ fn compare(key: &str, in_force: &Value, here: &Value, differences: &mut Vec<Valu
             for name in names {
                 let side =
                     |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
-                compare(&format!("{key}.{name}"), &side(a), &side(b), differences);
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                compare(&key, &side(a), &side(b), differences);
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
@@ -90,5 +111,20 @@ mod tests {
         );
         let keys: Vec<&str> = found.iter().filter_map(|found| found["key"].as_str()).collect();
         assert_eq!(keys, ["p.b[0].c", "p.d"]);
+    }
+
+    #[test]
+    fn a_difference_speaks_the_words_of_the_file() {
+        let pipeline = |size: &str| {
+            let text = format!("name = \"w\"\nkind = \"tumbling\"\nsize = \"{size}\"");
+            let raw = RawPipelineConfig {
+                window: Some(vec![toml::from_str(&text).expect(&text)]),
+                ..RawPipelineConfig::default()
+            };
+            raw.resolve(&|_| None, &mut chassis::config::Problems::default())
+        };
+        let found = differences(&pipeline("1m"), &pipeline("90s")).expect("comparable");
+        assert_eq!(found, [json!({ "key": "window[0].size", "in_force": "1m", "here": "90s" })]);
+        assert!(differences(&pipeline("1m"), &pipeline("60s")).expect("comparable").is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ask::{print_object, say};
 use crate::cli::DeadLettersAction;
+use crate::client::encoded;
 use crate::exit::{Outcome, Usage};
 use crate::output::out;
 use crate::table;
@@ -24,7 +25,7 @@ const COLUMNS: [(&str, &str); 6] = [
 pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
     match action {
         DeadLettersAction::List { reason, limit, target } => {
-            let filter = reason.map_or_else(String::new, |reason| format!("&reason={reason}"));
+            let filter = reason.map_or_else(String::new, |reason| format!("&reason={}", encoded(&reason)));
             let answer = target.client()?.get(&format!("/v1/dead-letters?limit={limit}{filter}")).await?;
             say(&target, &answer, |answer| {
                 let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
@@ -35,7 +36,7 @@ pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
             Ok(Outcome::Done)
         }
         DeadLettersAction::Show { id, target } => {
-            let answer = target.client()?.get(&format!("/v1/dead-letters/{id}")).await?;
+            let answer = target.client()?.get(&format!("/v1/dead-letters/{}", encoded(&id))).await?;
             say(&target, &answer, print_object);
             Ok(Outcome::Done)
         }

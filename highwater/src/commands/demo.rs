@@ -8,6 +8,7 @@ use crate::config::{Base, Settings};
 use crate::exit::{Outcome, Usage};
 use crate::home::drain::drained;
 use crate::home::{Home, Parts};
+use crate::interrupt::Interrupt;
 use crate::output::out;
 use anyhow::{Context, Result};
 use chassis::config::parse_duration;
@@ -51,14 +52,14 @@ struct Summary {
 pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     let duration = args.duration.as_deref().map(parse_duration).transpose();
     let duration = duration.map_err(|message| Usage(format!("--for: {message}")))?;
-    let temporary = if args.keep.is_none() { Some(temporary_directory()?) } else { None };
-    let directory =
-        args.keep.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(Path::new("."));
-    let mut config = args.config.clone();
-    config.data.get_or_insert_with(|| directory.to_path_buf());
-    if config.set.iter().all(|set| !set.starts_with("log.level=")) {
-        config.set.insert(0, "log.level=warn".to_owned());
+    if args.keep.is_some() && args.config.data.is_some() {
+        return Err(Usage("--keep and --data say the same: leave one of them out".to_owned()).into());
     }
+    let kept = args.keep.as_deref().or(args.config.data.as_deref());
+    let temporary = if kept.is_none() { Some(temporary_directory()?) } else { None };
+    let directory = kept.or(temporary.as_ref().map(Temporary::path)).unwrap_or(Path::new("."));
+    let mut config = args.config.clone();
+    config.data = Some(directory.to_path_buf());
     let settings = Settings::load(&config, Base::Demo)?;
     let past = truth::Past::take(directory, settings.journal.path.exists())?;
     let pipeline = settings.pipeline.clone();
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     let progress = Arc::new(Progress::default());
     let load = load(&args, &home, &pipeline, duration, &progress)?;
     let shown = status::show(&home, &progress, args.json);
-    let stop = stop_signal(&home);
+    let stop = stop_signal(&home, Interrupt::watch()?);
     let mut report = loadgen::run(load, stop).await.context("the simulated fleet")?;
     shown.finish();
 
@@ -90,7 +91,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     };
     home.shutdown().begin("the demo is over");
     home.run_until_stopped().await?;
-    say(&summary, &args)?;
+    say(&summary, args.json, kept)?;
     let good = summary.balanced && summary.truth.as_ref().is_none_or(|truth| truth.ok);
     Ok(if good { Outcome::Done } else { Outcome::Negative })
 }
@@ -141,16 +142,17 @@ async fn verify(home: &Home, truth: &Truth) -> Result<Verification> {
     Ok(loadgen::verify(truth, &format!("http://{address}"), None).await?)
 }
 
-async fn stop_signal(home: &Home) {
+/// Ends the fleet at a signal, then everything is drained.
+async fn stop_signal(home: &Home, interrupt: Interrupt) {
     let shutdown = home.shutdown().clone();
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        () = interrupt.come() => {}
         () = shutdown.reached(chassis::shutdown::Phase::StopIntake) => {}
     }
 }
 
-fn say(summary: &Summary, args: &DemoArgs) -> Result<()> {
-    if args.json {
+fn say(summary: &Summary, json: bool, kept: Option<&Path>) -> Result<()> {
+    if json {
         out!("{}", serde_json::to_string(summary)?);
         return Ok(());
     }
@@ -173,7 +175,7 @@ fn say(summary: &Summary, args: &DemoArgs) -> Result<()> {
             }
         }
     }
-    if let Some(directory) = &args.keep {
+    if let Some(directory) = kept {
         out!(
             "kept in {}: `highwater run --data {}` goes on from it",
             directory.display(),

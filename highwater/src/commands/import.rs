@@ -6,9 +6,11 @@ use crate::exit::{Outcome, Usage};
 use crate::home::brief::{BriefHome, Closed};
 use crate::import::time::Zone;
 use crate::import::{Row, RowRules, Rows};
+use crate::interrupt::Interrupt;
 use crate::output::out;
 use crate::progress::Progress;
 use anyhow::{Context, Result, anyhow, bail};
+use journal::port::JournalError;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 const BATCH_READINGS_MAX: usize = 500;
 /// Tries of one batch before the import stops; each waits as long as ingest asks.
 const TRIES_MAX: u32 = 60;
+/// Where ingest is on this host.
+const LOCAL: &str = "http://127.0.0.1:8088";
 /// Refusals shown; all are counted, and all are dead letters.
 const REFUSALS_SHOWN_MAX: u64 = 5;
 
@@ -35,33 +39,60 @@ pub(crate) struct Imported {
     pub(crate) devices: u64,
     /// End records written.
     pub(crate) ends: u64,
+    /// The file it was at last.
+    pub(crate) file: String,
+    /// The last row of it that was answered.
+    pub(crate) row: u64,
+}
+
+/// How it ended.
+#[derive(Debug)]
+enum Ended {
+    Whole,
+    Interrupted,
+    Failed(anyhow::Error),
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When a file cannot be read or ingest keeps refusing.
+/// When a file cannot be read or ingest keeps refusing; what was acknowledged until then is reported all the same.
 pub(crate) async fn run(args: ImportArgs) -> Result<Outcome> {
-    let local = "http://127.0.0.1:8088";
-    let url = args.url.clone().unwrap_or_else(|| local.to_owned());
-    let client = Client::new(&url, args.key.as_deref())?;
-    let running = args.url.is_some() || (args.config.data.is_none() && client.answers("/v1/readings").await);
-    if running {
-        let imported = send_files(&args, &client).await?;
-        report(&args, &imported, None);
-        return Ok(outcome(&imported));
+    let plan = Plan::of(&args)?;
+    let client = Client::new(args.url.as_deref().unwrap_or(LOCAL), args.key.as_deref())?;
+    if args.url.is_some() || args.config.data.is_none() && client.answers("/v1/readings").await {
+        let (imported, ended) = send_files(&args, plan, &client, Interrupt::watch()?).await;
+        return finish(&args, &imported, ended, None);
     }
-    let home = BriefHome::open(&args.config).await?;
+    let home = BriefHome::open(&args.config).await.map_err(|error| match error.downcast_ref() {
+        Some(JournalError::InUse { .. }) => {
+            error.context("an instance has this home open: give --url, the address of its ingest")
+        }
+        _ => error,
+    })?;
     let client = Client::new(&home.ingest_url()?, None)?;
-    let sent = send_files(&args, &client).await;
+    let (imported, ended) = send_files(&args, plan, &client, Interrupt::watch()?).await;
     let closed = home.close().await?;
-    let imported = sent?;
-    report(&args, &imported, Some(&closed));
-    if closed.balanced { Ok(outcome(&imported)) } else { Ok(Outcome::Negative) }
+    finish(&args, &imported, ended, Some(&closed))
 }
 
-fn outcome(imported: &Imported) -> Outcome {
-    if imported.rejected > 0 && imported.accepted == 0 { Outcome::Negative } else { Outcome::Done }
+fn finish(args: &ImportArgs, imported: &Imported, ended: Ended, closed: Option<&Closed>) -> Result<Outcome> {
+    report(args, imported, closed);
+    let outcome = match ended {
+        Ended::Failed(error) => return Err(error),
+        Ended::Interrupted => {
+            eprintln!(
+                "interrupted after row {} of {}; --skip {} goes on there",
+                imported.row, imported.file, imported.row
+            );
+            Outcome::Interrupted
+        }
+        Ended::Whole if imported.rejected > 0 || closed.is_some_and(|closed| !closed.balanced) => {
+            Outcome::Negative
+        }
+        Ended::Whole => Outcome::Done,
+    };
+    Ok(outcome)
 }
 
 fn report(args: &ImportArgs, imported: &Imported, closed: Option<&Closed>) {
@@ -69,98 +100,160 @@ fn report(args: &ImportArgs, imported: &Imported, closed: Option<&Closed>) {
         out!("{}", json!({ "imported": imported, "home": closed }));
         return;
     }
-    let Imported { rows, accepted, rejected, devices, ends } = imported;
+    let Imported { rows, accepted, rejected, devices, ends, .. } = imported;
     out!("{rows} rows, {accepted} accepted, {rejected} refused, {devices} devices, {ends} end records");
     if let Some(closed) = closed {
         out!("{closed}");
+        if !args.close {
+            out!("windows still open are not among them: --close emits them");
+        }
     }
 }
 
-async fn send_files(args: &ImportArgs, client: &Client) -> Result<Imported> {
-    let zone =
-        Zone::named(args.time_zone.as_deref()).map_err(|error| Usage(format!("--time-zone: {error:#}")))?;
-    let pace = Pace::parse(&args.rate)?;
-    let rules = RowRules {
-        device: args.device.clone(),
-        time_column: args.time_column.clone().unwrap_or_else(|| "ts".to_owned()),
-        zone,
+/// Everything that can be wrong before the first row is sent.
+struct Plan {
+    pace: Pace,
+    files: Vec<Rows>,
+}
+
+impl Plan {
+    fn of(args: &ImportArgs) -> Result<Self> {
+        let zone = Zone::named(args.time_zone.as_deref())
+            .map_err(|error| Usage(format!("--time-zone: {error:#}")))?;
+        let pace = Pace::parse(&args.rate)?;
+        let time_column = args.time_column.clone().unwrap_or_else(|| "ts".to_owned());
+        let rules = RowRules { device: args.device.clone(), time_column, zone };
+        let files = args.files.iter().map(|path| Rows::open(path, &rules)).collect::<Result<_>>()?;
+        Ok(Self { pace, files })
+    }
+}
+
+async fn send_files(
+    args: &ImportArgs,
+    plan: Plan,
+    client: &Client,
+    interrupt: Interrupt,
+) -> (Imported, Ended) {
+    let Plan { pace, files } = plan;
+    let mut sender = Sender {
+        client,
+        interrupt,
+        imported: Imported::default(),
+        devices: BTreeSet::new(),
+        pace,
+        begun: None,
+        progress: Progress::of_files("importing", &args.files),
     };
-    let mut progress = Progress::of_files("importing", &args.files);
-    let mut sender =
-        Sender { client, imported: Imported::default(), devices: BTreeSet::new(), pace, begun: None };
-    for path in &args.files {
-        let mut rows = Rows::open(path, &rules)?;
-        let mut batch: Vec<Row> = Vec::with_capacity(BATCH_READINGS_MAX);
-        while let Some(row) = rows.next_row()? {
-            batch.push(row);
-            if batch.len() == BATCH_READINGS_MAX || sender.pace.is_paced() {
-                sender.send(&mut batch, &mut progress).await?;
-            }
+    let mut sent = Ok(());
+    let mut skip = args.skip;
+    for rows in files {
+        sent = sender.file(rows, std::mem::take(&mut skip)).await;
+        if sent.is_err() || sender.interrupt.has_come() {
+            break;
         }
-        sender.send(&mut batch, &mut progress).await?;
     }
-    if args.close {
-        sender.close().await?;
+    if args.close && sent.is_ok() && !sender.interrupt.has_come() {
+        sent = sender.close().await;
     }
-    progress.finish();
     sender.imported.devices = sender.devices.len() as u64;
-    Ok(sender.imported)
+    sender.progress.finish();
+    let ended = match sent {
+        Err(error) => Ended::Failed(error),
+        Ok(()) if sender.interrupt.has_come() => Ended::Interrupted,
+        Ok(()) => Ended::Whole,
+    };
+    (sender.imported, ended)
 }
 
 struct Sender<'a> {
     client: &'a Client,
+    interrupt: Interrupt,
     imported: Imported,
     devices: BTreeSet<String>,
     pace: Pace,
     begun: Option<(Instant, i64)>,
+    progress: Progress,
 }
 
 impl Sender<'_> {
-    async fn send(&mut self, batch: &mut Vec<Row>, progress: &mut Progress) -> Result<()> {
+    /// Until its end, or an interruption between two requests.
+    async fn file(&mut self, mut rows: Rows, skip: u64) -> Result<()> {
+        self.imported.file = rows.path().display().to_string();
+        self.imported.row = 0;
+        let mut batch: Vec<Row> = Vec::with_capacity(BATCH_READINGS_MAX);
+        loop {
+            let row = match rows.next_row() {
+                Ok(row) => row,
+                Err(error) => {
+                    // What stands before the row that stops the import is sent all the same.
+                    self.send(&rows, &mut batch).await?;
+                    return Err(error);
+                }
+            };
+            let end = row.is_none();
+            batch.extend(row.filter(|row| row.number > skip));
+            if end || batch.len() == BATCH_READINGS_MAX || self.pace.is_paced() {
+                self.send(&rows, &mut batch).await?;
+            }
+            if end || self.interrupt.has_come() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&mut self, rows: &Rows, batch: &mut Vec<Row>) -> Result<()> {
         let Some(last) = batch.last() else { return Ok(()) };
+        let last_number = last.number;
         self.keep_pace(last.event_time).await;
         let lines: Vec<&str> = batch.iter().map(|row| row.json.as_str()).collect();
         let answer = self.post("/v1/readings", "application/x-ndjson", lines.join("\n")).await?;
+        let Some(answer) = answer else { return Ok(()) };
         let accepted = answer["accepted"].as_u64().context("ingest's answer lacks `accepted`")?;
         let refusals = answer["rejected"].as_array().map(Vec::as_slice).unwrap_or_default();
         for refusal in refusals {
             if self.imported.rejected < REFUSALS_SHOWN_MAX {
-                let row = self.imported.rows + refusal["index"].as_u64().unwrap_or_default() + 1;
+                let row = refusal["index"].as_u64().and_then(|index| batch.get(usize::try_from(index).ok()?));
+                let place = rows.place(row.map_or(0, |row| row.number));
                 let detail = refusal["detail"].as_str().unwrap_or_default();
-                progress.say(&format!("row {row} refused: {detail}"));
+                self.progress.say(&format!("{place} refused: {detail}"));
             }
             self.imported.rejected += 1;
         }
         self.imported.rows += batch.len() as u64;
+        self.imported.row = last_number;
         self.imported.accepted += accepted;
-        self.devices.extend(batch.drain(..).map(|row| row.device));
-        progress.advance_to(self.imported.rows);
+        self.devices.extend(batch.drain(..).filter_map(|row| row.device));
+        self.progress.advance_to(self.imported.rows);
         Ok(())
     }
 
     async fn close(&mut self) -> Result<()> {
         for device in &self.devices {
             let body = json!({ "device_id": device }).to_string();
-            self.post("/v1/ends", "application/json", body).await?;
-            self.imported.ends += 1;
+            if self.post("/v1/ends", "application/json", body).await?.is_some() {
+                self.imported.ends += 1;
+            }
         }
         Ok(())
     }
 
-    /// Posts until it is acknowledged; the sequence numbers make a repetition harmless.
-    async fn post(&self, path: &str, content_type: &str, body: String) -> Result<Value> {
+    /// Posts until it is acknowledged; the sequence numbers make a repetition harmless. None: interrupted before.
+    async fn post(&self, path: &str, content_type: &str, body: String) -> Result<Option<Value>> {
         let mut last = anyhow!("not tried");
         for _ in 0..TRIES_MAX {
+            if self.interrupt.has_come() {
+                return Ok(None);
+            }
             let sent = self.client.send(Method::POST, path, Some((content_type, body.clone()))).await;
             let wait = match sent {
-                Ok(answer) if answer.status.is_success() => return Ok(answer.body),
+                Ok(answer) if answer.status.is_success() => return Ok(Some(answer.body)),
                 // Every reading of the batch was refused: an answer like any other, each with its reason.
                 Ok(answer)
                     if answer.status == StatusCode::BAD_REQUEST && answer.body.get("rejected").is_some() =>
                 {
                     let mut body = answer.body;
                     body["accepted"] = json!(0);
-                    return Ok(body);
+                    return Ok(Some(body));
                 }
                 Ok(answer) if is_busy(answer.status) => {
                     last = anyhow!("{}", answer.problem());
@@ -172,7 +265,10 @@ impl Sender<'_> {
                     Duration::from_secs(1)
                 }
             };
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = self.interrupt.come() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
         Err(last.context(format!("ingest did not take a batch in {TRIES_MAX} tries")))
     }
@@ -181,7 +277,10 @@ impl Sender<'_> {
         let (Pace::Times(factor), Some(now)) = (&self.pace, event_time) else { return };
         let (begun, first) = *self.begun.get_or_insert_with(|| (Instant::now(), now));
         let passed = Duration::from_micros(u64::try_from(now.saturating_sub(first)).unwrap_or(0));
-        tokio::time::sleep_until((begun + passed.div_f64(*factor)).into()).await;
+        tokio::select! {
+            () = self.interrupt.come() => {}
+            () = tokio::time::sleep_until((begun + passed.div_f64(*factor)).into()) => {}
+        }
     }
 }
 

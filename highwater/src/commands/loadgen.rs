@@ -1,7 +1,9 @@
 //! `loadgen`: open-loop load with known truth, and the comparison with what the pipeline answers.
 
 use crate::cli::LoadgenArgs;
+use crate::client::Client;
 use crate::exit::{Outcome, Usage};
+use crate::interrupt::Interrupt;
 use crate::output::out;
 use anyhow::{Context, Result};
 use chassis::config::parse_duration;
@@ -35,10 +37,11 @@ pub(crate) async fn run(args: LoadgenArgs) -> Result<Outcome> {
     config.windows = windows(&args.windows)?;
     config.key.clone_from(&args.key);
     let load = Load { fleet: Fleet::new(fleet).map_err(|error| Usage(error.to_string()))?, config };
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    let report = loadgen::run(load, interrupted).await?;
+    // Nobody there is no result: it is said at once, not after every repetition has failed.
+    let probe = Client::new(&args.url, None)?;
+    probe.send(reqwest::Method::GET, "/v1/readings", None).await?;
+    let interrupt = Interrupt::watch()?;
+    let report = loadgen::run(load, async { interrupt.come().await }).await?;
     if let Some(directory) = &args.truth {
         write_truth(&report, directory)?;
     }
@@ -46,6 +49,9 @@ pub(crate) async fn run(args: LoadgenArgs) -> Result<Outcome> {
         out!("{}", serde_json::to_string(&report)?);
     } else {
         out!("{report}");
+    }
+    if interrupt.has_come() {
+        return Ok(Outcome::Interrupted);
     }
     let clean = report.uncertain == 0 && report.rejected_unexpected == 0;
     Ok(if clean { Outcome::Done } else { Outcome::Negative })

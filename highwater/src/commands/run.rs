@@ -4,7 +4,10 @@ use crate::cli::{ProcessArgs, RunArgs, ServiceArgs, UntilEndArgs};
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
 use crate::home::{Home, Parts};
+use crate::output::out;
 use anyhow::Result;
+use chassis::shutdown::Phase;
+use std::sync::Arc;
 
 /// `run`.
 ///
@@ -29,7 +32,6 @@ pub(crate) async fn ingest(args: ServiceArgs) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn process(args: ProcessArgs) -> Result<Outcome> {
-    let settings = Settings::load(&args.config, Base::Run)?;
     let parts = Parts {
         process: true,
         apply: args.apply,
@@ -37,7 +39,7 @@ pub(crate) async fn process(args: ProcessArgs) -> Result<Outcome> {
         close: args.close,
         ..Parts::none("process")
     };
-    serve(settings, parts).await
+    serve(Settings::load(&args.config, base(args.until_end))?, parts).await
 }
 
 /// `sink`.
@@ -45,8 +47,12 @@ pub(crate) async fn process(args: ProcessArgs) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn sink(args: UntilEndArgs) -> Result<Outcome> {
-    let settings = Settings::load(&args.config, Base::Run)?;
-    serve(settings, Parts { sink: true, until_end: args.until_end, ..Parts::none("sink") }).await
+    let parts = Parts { sink: true, until_end: args.until_end, ..Parts::none("sink") };
+    serve(Settings::load(&args.config, base(args.until_end))?, parts).await
+}
+
+const fn base(until_end: bool) -> Base {
+    if until_end { Base::Job } else { Base::Run }
 }
 
 /// `dashboard`.
@@ -67,6 +73,26 @@ async fn serve(settings: Settings, parts: Parts) -> Result<Outcome> {
         }
     }
     home.until_signal();
-    home.run_until_stopped().await?;
-    Ok(Outcome::Done)
+    let (live, shutdown) = (Arc::clone(home.live()), home.shutdown().clone());
+    let stopped = home.run_until_stopped();
+    if !parts.until_end {
+        stopped.await?;
+        return Ok(Outcome::Done);
+    }
+    // Everything is committed, and the journal still answers.
+    let hold = shutdown.hold(Phase::Close, "the books");
+    let last_look = async {
+        shutdown.reached(Phase::Close).await;
+        let books = live.closed_books();
+        drop(hold);
+        books
+    };
+    let (books, stopped) = tokio::join!(last_look, stopped);
+    stopped?;
+    let books = books?;
+    out!("{books}");
+    if shutdown.reason().is_some_and(|reason| reason.starts_with("SIG")) {
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(if books.balanced { Outcome::Done } else { Outcome::Negative })
 }

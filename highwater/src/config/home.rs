@@ -4,8 +4,8 @@ use chassis::config::Problems;
 use journal::Retention;
 use journal::sqlite::SqliteConfig;
 use schemas::topic::Topic;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize, Serializer};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use store::sqlite::SqliteOptions;
 
@@ -33,15 +33,16 @@ pub(crate) struct RawJournal {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JournalConfig {
+    #[serde(rename = "url", serialize_with = "sqlite_url")]
     pub(crate) path: PathBuf,
     pub(crate) partitions: u32,
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub(crate) retention: Duration,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_or_none")]
     pub(crate) retention_bytes: Option<u64>,
     #[serde(serialize_with = "chassis::config::printed::size")]
     pub(crate) append_queue_bytes_max: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_or_none")]
     pub(crate) file_bytes_max: Option<u64>,
 }
 
@@ -63,6 +64,7 @@ pub(crate) struct RawStore {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct StoreConfig {
+    #[serde(rename = "url", serialize_with = "sqlite_url")]
     pub(crate) path: PathBuf,
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub(crate) windows_retention: Duration,
@@ -70,6 +72,17 @@ pub(crate) struct StoreConfig {
     pub(crate) scores_retention: Duration,
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub(crate) alerts_retention: Duration,
+}
+
+fn sqlite_url<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("sqlite:{}", path.display()))
+}
+
+fn size_or_none<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => chassis::config::printed::size(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn sqlite_path(key: &str, url: Option<&str>, default: &str, problems: &mut Problems) -> PathBuf {

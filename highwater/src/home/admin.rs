@@ -1,10 +1,13 @@
 //! The admin address's paths: what one-shot commands ask, and the few that change something. All need the role
 //! admin; health, readiness and metrics are the chassis's own.
 
+mod extract;
+
+use self::extract::{Path, Query, Sent};
 use super::live::Live;
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -173,7 +176,7 @@ struct Redrive {
     reason: Option<String>,
 }
 
-async fn redrive(State(asked): State<Asked>, Json(wanted): Json<Redrive>) -> Response {
+async fn redrive(State(asked): State<Asked>, Sent(wanted): Sent<Redrive>) -> Response {
     blocking(move || asked.live.letters().redrive(&wanted.ids, wanted.reason.as_deref()).map_err(of_ops))
         .await
 }
@@ -188,7 +191,7 @@ struct Proposal {
     pipeline: Pipeline,
 }
 
-async fn propose(State(asked): State<Asked>, Json(proposal): Json<Proposal>) -> Response {
+async fn propose(State(asked): State<Asked>, Sent(proposal): Sent<Proposal>) -> Response {
     blocking(move || {
         let generation = asked.live.propose(&proposal.pipeline).map_err(of_ops)?;
         Ok(json!({ "generation": generation }))

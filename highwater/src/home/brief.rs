@@ -56,16 +56,11 @@ impl BriefHome {
     /// # Errors
     /// As [`Home::start`].
     pub(crate) async fn open(args: &ConfigArgs) -> Result<Self> {
-        let mut args = args.clone();
-        if args.set.iter().all(|set| !set.starts_with("log.level=")) {
-            args.set.insert(0, "log.level=warn".to_owned());
-        }
-        let mut settings = Settings::load(&args, Base::Import)?;
+        let mut settings = Settings::load(args, Base::Job)?;
         // Only this process knows the port.
         settings.keys = Keys::none();
         let directory = crate::config::directory_of(&settings.journal.path);
         let home = Home::start(settings, Parts { dashboard: false, ..Parts::all("import") }).await?;
-        home.until_signal();
         Ok(Self { home, directory })
     }
 

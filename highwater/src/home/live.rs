@@ -2,7 +2,9 @@
 //! ask here; so does the demo.
 
 use super::books::{Books, Line, Stage};
+use super::outputs;
 use super::processor::Running;
+use super::trail;
 use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
@@ -134,8 +136,18 @@ impl Live {
         if let Some(processor) = self.processor.get() {
             stages.push(self.processor_stage(processor)?);
         }
+        let before = self.processor.get().map(Running::partitions);
         if let Some(sink) = self.sink.get() {
-            stages.push(Stage::sink(&sink.books()?));
+            let read = sink.books()?;
+            stages.push(Stage::sink(&read));
+            if let (Some(before), Some(after)) = (before, self.processor.get().map(Running::partitions)) {
+                let (positions, results) = outputs::written(&before);
+                let still = stages.iter().all(|stage| stage.total.in_flight == 0)
+                    && positions == outputs::written(&after).0;
+                if still {
+                    stages.push(outputs::stage(&results, &read));
+                }
+            }
         }
         Ok(Books::of(stages))
     }
@@ -146,12 +158,12 @@ impl Live {
         let mut reader = locked(&self.reader);
         let mut lines = Vec::new();
         for partition in 0..self.journal.partitions() {
-            let raw = TopicPartition { topic: Topic::Raw, partition };
-            let committed = reader.committed(processor::GROUP, raw)?.map(|committed| committed.offset);
-            let (start, end) = reader.bounds(raw)?;
-            let in_flight = end.saturating_sub(committed.unwrap_or(start)).max(0);
-            let line = owned.iter().find(|line| line.partition == partition);
-            lines.push(processor_line(partition, line, in_flight));
+            let held = view.partition(partition).is_some_and(|seen| seen.phase.holds_state());
+            let line = match owned.iter().find(|line| held && line.partition == partition) {
+                Some(line) => processor_line(line, trail::in_flight(reader.as_mut(), partition)?),
+                None => trail::line(reader.as_mut(), &self.codec, partition)?,
+            };
+            lines.push(line);
         }
         Ok(Stage::sum("processor", "readings", lines))
     }
@@ -200,11 +212,7 @@ impl Live {
 }
 
 /// One partition's line. Two checks in one: every reading has one outcome, and every offset was one record.
-fn processor_line(partition: u32, owned: Option<&BooksLine>, in_flight: i64) -> Line {
-    let name = Some(format!("{}/{partition}", Topic::Raw));
-    let Some(owned) = owned else {
-        return Line::new(name, 0, &[], 0, in_flight);
-    };
+fn processor_line(owned: &BooksLine, in_flight: i64) -> Line {
     let outcomes = [
         ("aggregated", owned.aggregated),
         ("filtered", owned.filtered),
@@ -212,6 +220,7 @@ fn processor_line(partition: u32, owned: Option<&BooksLine>, in_flight: i64) -> 
         ("late", owned.late),
         ("rejected", owned.rejected),
     ];
+    let name = Some(trail::name(owned.partition));
     let mut line = Line::new(name, owned.received, &outcomes, owned.pending, in_flight);
     line.balanced &= owned.balanced && owned.lost == 0;
     let besides = [("offsets-unexplained", owned.offsets_unexplained), ("lost-to-retention", owned.lost)];
@@ -246,14 +255,16 @@ impl LiveView for Live {
     }
 
     fn models(&self) -> Result<Value, Unavailable> {
-        let pipeline =
-            self.config_in_force().map_or_else(|_| self.pipeline.clone(), |in_force| in_force.pipeline);
+        let in_force = self.config_in_force().ok();
+        let generation = in_force.as_ref().map(|in_force| in_force.generation);
+        let pipeline = in_force.map_or_else(|| self.pipeline.clone(), |in_force| in_force.pipeline);
         let items: Vec<Value> = pipeline
             .models
             .iter()
             .map(|model| {
                 json!({
                     "name": model.name,
+                    "version": scoring::version_of(model),
                     "component": model.component,
                     "role": "active",
                     "inputs": model.inputs.names(),
@@ -263,6 +274,6 @@ impl LiveView for Live {
                 })
             })
             .collect();
-        Ok(json!({ "items": items }))
+        Ok(json!({ "generation": generation, "items": items }))
     }
 }

@@ -1,40 +1,39 @@
 //! Backlog and books of a home that nobody runs: read from its journal, which is opened for the moment.
 
-use super::books::{Books, Line, Stage};
+use super::books::{Books, Stage};
+use super::trail;
 use crate::cli::ConfigArgs;
 use crate::config::{Base, Settings};
-use anyhow::{Context, Result, bail};
-use journal::port::{Journal, Reader, TopicPartition};
+use anyhow::{Result, bail};
+use journal::port::{Journal, JournalError};
 use journal::sqlite::SqliteJournal;
 use lag::{Monitor, Rules};
-use schemas::codec::{Codec, DecodeError};
-use schemas::record::{Audit, Totals};
 use schemas::topic::Topic;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Audit records looked through from the end of a partition; each is one commit of it.
-const TAIL_RECORDS: i64 = 64;
-
-/// The answer to `/v1/lag` or `/v1/books`.
+/// The answer to `/v1/lag` or `/v1/books`; none when another process holds the home.
 ///
 /// # Errors
-/// When there is no such home, or another process holds it.
-pub(crate) async fn answer(config: &ConfigArgs, path: &str) -> Result<Value> {
-    let settings = Settings::load(config, Base::Run)?;
+/// When there is no such home, or it cannot be read.
+pub(crate) async fn answer(config: &ConfigArgs, path: &str) -> Result<Option<Value>> {
+    let settings = Settings::load(config, Base::Job)?;
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
         if !settings.journal.path.exists() {
             bail!("there is no {}: name the directory with --data", settings.journal.path.display());
         }
-        let sqlite = SqliteJournal::open(settings.journal.sqlite())?;
+        let sqlite = match SqliteJournal::open(settings.journal.sqlite()) {
+            Err(JournalError::InUse { .. }) => return Ok(None),
+            opened => opened?,
+        };
         let journal = Arc::clone(&sqlite) as Arc<dyn Journal>;
         let answer = match path.as_str() {
             "/v1/lag" => backlog(&journal),
-            _ => books(&journal),
+            _ => books(&journal).and_then(|books| Ok(serde_json::to_value(books)?)),
         };
         sqlite.close();
-        answer
+        answer.map(Some)
     })
     .await?
 }
@@ -51,56 +50,12 @@ fn backlog(journal: &Arc<dyn Journal>) -> Result<Value> {
     Ok(serde_json::to_value(lag::report(groups))?)
 }
 
-/// The books as last committed: the processor's from its audit trail.
-fn books(journal: &Arc<dyn Journal>) -> Result<Value> {
+/// The books as last committed: the processor's from its audit trail, the sink's from its position.
+fn books(journal: &Arc<dyn Journal>) -> Result<Books> {
     let codec = journal::ids::codec(Arc::clone(journal))?;
-    let mut reader = journal.reader()?;
-    let mut lines = Vec::new();
-    for partition in 0..journal.partitions() {
-        let raw = TopicPartition { topic: Topic::Raw, partition };
-        let committed = reader.committed(processor::GROUP, raw)?.map(|committed| committed.offset);
-        let (start, end) = reader.bounds(raw)?;
-        let in_flight = end.saturating_sub(committed.unwrap_or(start)).max(0);
-        let audit = last_audit(reader.as_mut(), &codec, partition)?;
-        let totals = audit.map(|audit| audit.totals).unwrap_or_default();
-        lines.push(Line::new(
-            Some(format!("iot.raw/{partition}")),
-            totals.received,
-            &outcomes(&totals),
-            0,
-            in_flight,
-        ));
-    }
-    Ok(serde_json::to_value(Books::of(vec![Stage::sum("processor", "readings", lines)]))?)
+    let processor = Stage::sum("processor", "readings", trail::lines(&**journal, &codec)?);
+    Ok(Books::of(vec![processor, Stage::sink(&sink::books::committed(&**journal)?)]))
 }
 
-fn outcomes(totals: &Totals) -> [(&'static str, i64); 5] {
-    [
-        ("aggregated", totals.aggregated),
-        ("filtered", totals.filtered),
-        ("duplicate", totals.duplicate),
-        ("late", totals.late),
-        ("rejected", totals.rejected),
-    ]
-}
-
-fn last_audit(reader: &mut dyn Reader, codec: &Codec, partition: u32) -> Result<Option<Audit>> {
-    let trail = TopicPartition { topic: Topic::Audit, partition };
-    let (start, end) = reader.bounds(trail)?;
-    let mut from = start.max(end - TAIL_RECORDS);
-    let mut last = None;
-    while from < end {
-        let mut found: Result<(), DecodeError> = Ok(());
-        let next =
-            reader.read(trail, from, 1_000, &mut |record| match codec.decode::<Audit>(record.value) {
-                Ok(audit) => last = Some(audit),
-                Err(error) => found = Err(error),
-            })?;
-        found.context("reading the audit trail")?;
-        if next == from {
-            break;
-        }
-        from = next;
-    }
-    Ok(last)
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use chassis::admin::Readiness;
 use chassis::shutdown::Phase;
 use chassis::supervise::Supervisor;
 use journal::port::{Journal, NewRecord, TopicPartition};
+use processor::view::PartitionView;
 use processor::{Processor, Start};
 use schemas::codec::Codec;
 use schemas::record::{End, Raw};
@@ -41,6 +42,12 @@ impl Running {
     /// The processor, for the moment of a question.
     pub(crate) fn get(&self) -> MutexGuard<'_, Processor> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its partitions as last seen.
+    pub(crate) fn partitions(&self) -> Vec<PartitionView> {
+        let view = self.get().view().clone();
+        view.partitions()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Event times of files: numbers as ingest reads them, RFC 3339, or civil times in a zone the user names.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -27,43 +27,52 @@ impl Zone {
     /// # Errors
     /// What was found and what would be accepted. A civil time that a clock change skips or repeats is taken as
     /// the later and the earlier instant, as `jiff` does by default.
-    pub(crate) fn micros(&self, found: &Value) -> Result<i64> {
+    pub(crate) fn micros(&self, found: &Value) -> Result<i64, TimeError> {
+        let no_time = || TimeError::NoTime(found.to_string());
         match found {
-            Value::Number(number) => from_number(number.as_f64().unwrap_or(f64::NAN)),
-            Value::String(text) => self.read(text),
-            other => bail!("`{other}` is no time"),
+            Value::Number(number) => number.as_f64().and_then(from_number).ok_or_else(no_time),
+            Value::String(text) => self.read(text).unwrap_or_else(|| Err(no_time())),
+            _ => Err(no_time()),
         }
     }
 
-    fn read(&self, text: &str) -> Result<i64> {
+    /// None: it is no time.
+    fn read(&self, text: &str) -> Option<Result<i64, TimeError>> {
         if let Ok(number) = text.parse::<f64>() {
-            return from_number(number);
+            return from_number(number).map(Ok);
         }
         if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-            return Ok(instant.as_microsecond());
+            return Some(Ok(instant.as_microsecond()));
         }
-        let civil: DateTime = text.parse().with_context(|| {
-            format!("`{text}` is no time like 2021-08-01T19:48:00Z or 2021-08-01 19:48:00")
-        })?;
-        let Some(zone) = &self.0 else {
-            bail!("`{text}` has no offset: say which zone it is in with --time-zone");
-        };
-        Ok(zone.to_zoned(civil).with_context(|| format!("`{text}`"))?.timestamp().as_microsecond())
+        let civil: DateTime = text.parse().ok()?;
+        let Some(zone) = &self.0 else { return Some(Err(TimeError::NoZone(text.to_owned()))) };
+        zone.to_zoned(civil).ok().map(|zoned| Ok(zoned.timestamp().as_microsecond()))
     }
 }
 
-fn from_number(number: f64) -> Result<i64> {
+/// Why there is no instant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TimeError {
+    /// The user has to say in which zone the file is.
+    #[error("`{0}` has no offset: say which zone it is in with --time-zone")]
+    NoZone(String),
+    /// This row is wrong.
+    #[error("{0} is no time like 2021-08-01T19:48:00Z, 2021-08-01 19:48:00 or 1627847280")]
+    NoTime(String),
+}
+
+fn from_number(number: f64) -> Option<i64> {
     const SECONDS_BELOW: f64 = 1e11;
     const MILLIS_BELOW: f64 = 1e14;
     let micros = match number.abs() {
         size if size < SECONDS_BELOW => number * 1e6,
         size if size < MILLIS_BELOW => number * 1e3,
         size if size < 1e17 => number,
-        _ => bail!("{number} is no time in seconds, milliseconds or microseconds since 1970"),
+        _ => return None,
     };
     #[expect(clippy::cast_possible_truncation, reason = "bounded above by 1e17")]
     let rounded = micros.round() as i64;
-    Ok(rounded)
+    Some(rounded)
 }
 
 #[cfg(test)]

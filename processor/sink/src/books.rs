@@ -4,7 +4,7 @@
 //! journal's end minus the position, measured apart. What retention deleted before it was read is `lost`: it is
 //! never made up for, and the books say so for ever.
 
-use journal::port::TopicPartition;
+use journal::port::{Journal, JournalError, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -64,6 +64,33 @@ impl Books {
     pub fn sum(&self, figure: impl Fn(&Entry) -> i64) -> i64 {
         self.entries.iter().map(figure).sum()
     }
+}
+
+/// The books as last committed, of a journal whose sink does not run.
+///
+/// # Errors
+/// When the journal does not answer.
+pub fn committed(journal: &dyn Journal) -> Result<Books, JournalError> {
+    let mut reader = journal.reader()?;
+    let mut entries = Vec::new();
+    for topic in crate::TOPICS {
+        for partition in 0..journal.partitions() {
+            let partition = TopicPartition { topic, partition };
+            let committed = reader.committed(crate::GROUP, partition)?;
+            let (start, end) = reader.bounds(partition)?;
+            let totals = committed.as_ref().and_then(|committed| totals_of(&committed.metadata));
+            let position = committed.map_or(start, |committed| committed.offset);
+            let in_flight = end.saturating_sub(position).max(0);
+            entries.push(Entry {
+                partition,
+                totals: totals.unwrap_or_default(),
+                pending: 0,
+                position,
+                in_flight,
+            });
+        }
+    }
+    Ok(Books { entries })
 }
 
 /// What is committed beside an offset.
