@@ -3,6 +3,7 @@
 
 mod batches;
 mod books;
+mod churn;
 mod crashes;
 mod mutations;
 mod poison;

@@ -1,3 +1,5 @@
+//! What is written in the file, what it comes to, and every mistake by name.
+
 use super::*;
 use schemas::pipeline::{Filter, Inputs, Metrics, Pipeline, WindowKind};
 

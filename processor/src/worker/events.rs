@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How long a halted step waits before it is tried again.
 const HALT_RETRY: Duration = Duration::from_millis(500);
 
+/// Setbacks in a row after which somebody is told.
+const SETBACKS_TOLD: u32 = 3;
+
 impl Worker {
     pub(super) fn event(&mut self, event: ConsumerEvent<'_>) {
         match event {
@@ -133,7 +136,10 @@ impl Worker {
         }
         part.setbacks += 1;
         let why = halt.to_string();
-        self.report(part.partition, why.clone());
+        // Once for each trouble, and not for one that is over at once.
+        if part.setbacks == SETBACKS_TOLD {
+            self.report(part.partition, why.clone());
+        }
         part.phase = Phase::Blocked { retry_at: self.now() + HALT_RETRY, why, expected };
     }
 

@@ -1,3 +1,5 @@
+//! Devices: silence, slots that change hands, metadata of the right time, snapshots.
+
 use super::*;
 use crate::state::bytes::Bytes;
 use schemas::codec::Codec;
@@ -55,7 +57,7 @@ fn the_metadata_of_a_row_is_that_of_its_last_contribution() {
     describe(10, "first", false);
     describe(20, "second", false);
     describe(30, "gone", true);
-    let mut site_at = |receipt| {
+    let site_at = |receipt| {
         let mut summary = DeviceSummary::default();
         fleet.summarize(Slot(0), "t", receipt, &mut summary).then_some(summary.site).flatten()
     };
