@@ -17,6 +17,8 @@
 //! What comes out, one line each: `@60 a minute 0..60 on-time 1 n=3 sum=4.5`; metrics but the first as `a/1`; `behind`
 //! after a row that is not the newest of its series. Late readings name the windows that refused them.
 
+#![allow(dead_code, reason = "every test includes all of it and uses its part")]
+
 use windowing::api::{Assigner, Kind, Metric, Micros, Overrides, Sequence, Settings, Taken, WindowRule};
 use windowing::partition::Partition;
 
