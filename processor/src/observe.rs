@@ -20,7 +20,7 @@ pub(crate) fn committed(view: &View, cycle: &Cycle) {
         ];
         for (outcome, count) in outcomes {
             let labels = [
-                ("stage", "process".to_owned()),
+                ("stage", "processor".to_owned()),
                 ("outcome", outcome.to_owned()),
                 ("partition", partition.clone()),
             ];
@@ -32,6 +32,8 @@ pub(crate) fn committed(view: &View, cycle: &Cycle) {
         gauge("highwater_devices", seen.devices as f64);
         gauge("highwater_panes", f64::from(seen.panes));
         gauge("highwater_late_partial_readings", totals.late_partial as f64);
+        gauge("highwater_unnamed_values", seen.unnamed_values as f64);
+        gauge("highwater_beyond_horizon_readings", totals.beyond_horizon as f64);
         gauge("highwater_lost_offsets", seen.lost as f64);
         gauge("highwater_since_snapshot_records", seen.since_snapshot as f64);
     }

@@ -196,6 +196,12 @@ impl PartitionState {
         self.core.partitions
     }
 
+    /// Values that no window took because the device or the partition had as many names as it may have.
+    #[must_use]
+    pub fn unnamed_values(&self) -> i64 {
+        self.core.books.unnamed_values
+    }
+
     /// Notes that retention took a range before it could be read.
     pub(crate) fn note_lost(&mut self, from: i64, to: i64) {
         if to > from {

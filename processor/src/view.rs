@@ -51,6 +51,23 @@ pub enum PartitionPhase {
 }
 
 impl PartitionPhase {
+    /// Every name there is.
+    pub const NAMES: [&str; 6] = ["starting", "recovering", "ok", "degraded", "blocked", "quarantined"];
+
+    /// As it is listed.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        let [starting, recovering, ok, degraded, blocked, quarantined] = Self::NAMES;
+        match self {
+            Self::Starting { .. } => starting,
+            Self::Recovering { .. } => recovering,
+            Self::Ok => ok,
+            Self::Degraded { .. } => degraded,
+            Self::Blocked { .. } => blocked,
+            Self::Quarantined { .. } => quarantined,
+        }
+    }
+
     /// Whether its figures are those of a state that stands at the position: not before it was had.
     #[must_use]
     pub const fn holds_state(&self) -> bool {
@@ -91,6 +108,8 @@ pub struct PartitionView {
     pub counted_from: i64,
     /// Offsets that retention took before they were read.
     pub lost: i64,
+    /// Values that no window took because the device or the partition had as many names as it may have.
+    pub unnamed_values: i64,
     /// Devices known.
     pub devices: usize,
     /// Panes open.

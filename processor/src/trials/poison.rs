@@ -224,6 +224,11 @@ fn names_beyond_a_devices_limit_are_counted_and_not_aggregated() {
     let metrics: Vec<(&str, &str)> =
         rows.iter().map(|row| (row.device_id.as_str(), row.metric.as_str())).collect();
     assert_eq!(metrics, [("d", "a"), ("d", "b"), ("e", "c"), ("e", "b")]);
+    let mut worker = world.worker("two", &brisk(), false);
+    for _ in 0..4 {
+        worker.turn().expect("it runs");
+    }
+    assert_eq!(world.view.partition(0).expect("it is owned").unnamed_values, 1);
 }
 
 #[test]

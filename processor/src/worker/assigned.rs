@@ -197,6 +197,7 @@ impl Assigned {
             pending: 0,
             counted_from: 0,
             lost: 0,
+            unnamed_values: 0,
             devices: 0,
             panes: 0,
             next_deadline: None,
@@ -217,6 +218,7 @@ impl Assigned {
             view.totals = state.totals();
             (view.counted_from, view.lost) = state.counted();
             view.pending = state.pending();
+            view.unnamed_values = state.unnamed_values();
             view.devices = state.devices();
             view.panes = state.panes();
             view.next_deadline = state.next_deadline();
