@@ -1,4 +1,5 @@
-//! The telemetry that is drained: seven fields, 10,000 devices at 1 Hz, as JSON and as framed Avro, from a seed.
+//! The telemetry that is drained: seven fields, 10,000 readings a second of event time, as JSON and as framed Avro, from
+//! a seed.
 
 use loadgen::Random;
 use schemas::Micros;
@@ -8,8 +9,8 @@ use std::fmt::Write as _;
 
 /// First event time: 2023-11-14T22:13:20Z, a whole number of minutes after the epoch or nearly.
 pub const START: Micros = 1_700_000_040_000_000;
-/// Between two readings of a device.
-pub const PERIOD: Micros = 1_000_000;
+/// Between two readings of the whole fleet: 10,000 a second, however many devices share them.
+const STEP: Micros = 100;
 
 /// How values stand in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,10 +154,10 @@ impl Telemetry {
     }
 }
 
-/// `rounds` readings at 1 Hz of each of `devices` devices.
+/// `rounds` readings of each of `devices` devices, 10,000 a second in all.
 #[must_use]
 pub fn telemetry(format: Format, codec: &Codec, devices: u32, rounds: u32) -> Records {
-    let mut telemetry = Telemetry::new(format, codec, devices, PERIOD);
+    let mut telemetry = Telemetry::new(format, codec, devices, STEP * Micros::from(devices));
     let mut records = Records::default();
     for _ in 0..rounds {
         telemetry.round(&mut records);

@@ -5,13 +5,15 @@
 use anyhow::{Result, bail};
 use bench::drain::{Drain, pipeline};
 use bench::measure::{Work, measured};
-use bench::workload::{Format, telemetry};
+use bench::workload::{Format, Records, Telemetry};
 use schemas::codec::Codec;
 use schemas::grammar::ReadingLimits;
 use schemas::raw::RawDecoder;
 
 const DEVICES: u32 = 1_000;
 const ROUNDS: u32 = 100;
+/// Between two readings of a device: the rounds pass one end of a minute.
+const PERIOD: i64 = 1_000_000;
 
 #[expect(clippy::print_stdout, reason = "asked for")]
 fn main() -> Result<()> {
@@ -21,7 +23,11 @@ fn main() -> Result<()> {
     };
     let format = if case.ends_with(Format::Json.name()) { Format::Json } else { Format::Avro };
     let codec = Codec::local();
-    let records = telemetry(format, &codec, DEVICES, ROUNDS);
+    let mut telemetry = Telemetry::new(format, &codec, DEVICES, PERIOD);
+    let mut records = Records::default();
+    for _ in 0..ROUNDS {
+        telemetry.round(&mut records);
+    }
     let mut decoder = RawDecoder::new(ReadingLimits::default());
     let mut drain = Drain::new(&codec, &pipeline(0))?;
     let mut work: Work<'_> = match case.as_str() {
