@@ -18,6 +18,7 @@ mod reading;
 mod scores;
 mod take;
 
+use control::Decision;
 pub(crate) use queue::Queue;
 pub(crate) use reading::Measure;
 
@@ -120,23 +121,33 @@ impl PartitionState {
     /// [`Halt`]: call again with the same record.
     pub fn step(&mut self, record: &RecordRef<'_>, tools: &mut Tools, out: &mut Outputs) -> Result<(), Halt> {
         let receipt = self.core.receipt_now.max(received_at(record));
+        let bare_json = self.core.rules.pipeline.as_ref().is_none_or(|pipeline| pipeline.bare_json);
+        // What may have to wait for the world comes first: what falls due with a record is committed with it, or a
+        // cut would come between the two.
+        let decoded = match tools.decoder.decode(&tools.codec, record.value, bare_json) {
+            Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
+            Err(DecodeError::Reject(reject)) => Err(reject),
+            Ok(view) => Ok(view),
+        };
+        let decision = match &decoded {
+            Ok(RawView::Control(control)) => self.decision(control, &*tools.models)?,
+            _ => Ok(Decision::Old),
+        };
         if receipt >= self.core.evictions_from {
             self.flush(&tools.codec, &mut tools.again, out)?;
             self.core.pass(record.offset, receipt, &mut self.lane, out);
             self.core.look_for_evictions(receipt);
         }
-        let bare_json = self.core.rules.pipeline.as_ref().is_none_or(|pipeline| pipeline.bare_json);
-        match tools.decoder.decode(&tools.codec, record.value, bare_json) {
+        match decoded {
             Ok(RawView::Reading(view)) => {
                 self.reading(record, receipt, &view, &tools.codec, &mut tools.again, out)?;
             }
             Ok(other) => {
                 self.flush(&tools.codec, &mut tools.again, out)?;
                 self.core.pass(record.offset, receipt, &mut self.lane, out);
-                self.other(record, receipt, other, &*tools.models, out)?;
+                self.other(record, receipt, other, decision, out);
             }
-            Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
-            Err(DecodeError::Reject(reject)) => {
+            Err(reject) => {
                 self.refuse(record, receipt, Stage::Decode, &reject, None, out);
             }
         }
@@ -159,16 +170,18 @@ impl PartitionState {
         record: &RecordRef<'_>,
         receipt: Micros,
         view: RawView<'_>,
-        models: &dyn Models,
+        decision: Result<Decision, Reject>,
         out: &mut Outputs,
-    ) -> Result<(), Halt> {
+    ) {
         let applied = match view {
             RawView::Reading(_) | RawView::Tick => Ok(()),
             RawView::Device(device) => self
                 .core
                 .gate(record, &device.device_id)
                 .and_then(|()| self.core.describe(record, receipt, device, out)),
-            RawView::Control(control) => self.configure(record, receipt, &control, models, out)?,
+            RawView::Control(control) => {
+                decision.and_then(|decision| self.configure(record, receipt, &control, decision, out))
+            }
             RawView::End(end) => match &end.device_id {
                 None => {
                     self.core.end(None, &mut self.lane, out);
@@ -185,7 +198,6 @@ impl PartitionState {
             Ok(()) => self.core.books.others += 1,
             Err(reject) => self.refuse(record, receipt, Stage::Step, &reject, None, out),
         }
-        Ok(())
     }
 }
 

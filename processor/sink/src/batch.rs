@@ -10,6 +10,8 @@ use store::port::Write;
 
 /// Bytes of an unusable value that go into its dead letter.
 const LETTER_BYTES_MAX: usize = 256 << 10;
+/// Bytes of its key.
+const LETTER_KEY_BYTES_MAX: usize = 4 << 10;
 
 /// A record kept because it could not be decoded yet.
 #[derive(Debug)]
@@ -95,13 +97,17 @@ impl Batch {
     }
 
     fn letter(&mut self, codec: &Codec, kept: Kept, reject: &Reject) {
-        let Kept { partition, offset, received_at, key, mut value } = kept;
+        let Kept { partition, offset, received_at, mut key, mut value } = kept;
         self.shares.entry(partition).or_default().letters += 1;
         metrics::counter!(chassis::metrics::REJECTED_TOTAL, "stage" => Stage::Sink.as_str(),
             "reason" => reject.reason.as_str())
         .increment(1);
-        let truncated = value.len() > LETTER_BYTES_MAX;
+        let mut truncated = value.len() > LETTER_BYTES_MAX;
         value.truncate(LETTER_BYTES_MAX);
+        if let Some(key) = &mut key {
+            truncated |= key.len() > LETTER_KEY_BYTES_MAX;
+            key.truncate(LETTER_KEY_BYTES_MAX);
+        }
         let letter = DeadLetter {
             reason: reject.reason.as_str().to_owned(),
             detail: reject.detail.clone(),

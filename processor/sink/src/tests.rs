@@ -83,6 +83,20 @@ fn what_cannot_be_decoded_is_a_dead_letter_and_stops_nobody() {
 }
 
 #[test]
+fn a_letter_fits_into_a_record_whatever_it_is_about() {
+    let bench = Bench::new();
+    let (key, value) = (vec![0xff; 500_000], vec![7; 500_000]);
+    let record =
+        journal::port::RecordRef { offset: 0, received_at: 1, key: Some(&key), value: &value, headers: &[] };
+    let mut batch = crate::batch::Batch::default();
+    batch.add(&bench.codec, at(Topic::Aggregates, 0), &record);
+    let letter = batch.letters.remove(0);
+    assert!(letter.value.len() + letter.key.map_or(0, |key| key.len()) <= journal::RECORD_BYTES_MAX);
+    let letter: DeadLetter = bench.codec.decode(&letter.value).unwrap();
+    assert!(letter.truncated && letter.key.is_some_and(|key| !key.is_empty()));
+}
+
+#[test]
 fn an_overloaded_store_is_lag_and_not_loss() {
     let bench = Bench::new();
     bench.store.refuse(u32::MAX);

@@ -20,6 +20,8 @@ use store::port::{StoreError, Write};
 
 /// Longest wait for a dead letter's append to be durable before it is asked again.
 const APPEND_WAIT: Duration = Duration::from_secs(30);
+/// Dead letters of one append: an append as large as the whole queue would never be taken.
+const LETTERS_AT_ONCE: usize = 16;
 
 pub(crate) struct Worker {
     deps: SinkDeps,
@@ -230,8 +232,10 @@ impl Worker {
             return Ok(Outcome::GivenUp);
         }
         let (journal, letters) = (Arc::clone(&self.deps.journal), std::mem::take(&mut batch.letters));
-        if !letters.is_empty() && self.attempt("dead letters", || append(&*journal, &letters))?.is_none() {
-            return Ok(Outcome::GivenUp);
+        for letters in letters.chunks(LETTERS_AT_ONCE) {
+            if self.attempt("dead letters", || append(&*journal, letters))?.is_none() {
+                return Ok(Outcome::GivenUp);
+            }
         }
         let offsets = self.note_stored(&batch);
         match self.attempt("committing", || consumer.commit(&offsets)) {

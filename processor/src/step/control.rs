@@ -10,39 +10,62 @@ use schemas::pipeline::Pipeline;
 use schemas::reason::{Reject, RejectReason};
 use schemas::record::{Control, Device, DeviceLatest};
 use schemas::topic::Topic;
+use scoring::ModelSet;
 use std::sync::Arc;
 
+/// What a control record asks for.
+pub(super) enum Decision {
+    /// Nothing that is not in force or behind already.
+    Old,
+    /// No pipeline: only the generation moves.
+    Bare,
+    /// A pipeline and its models.
+    Pipeline(Arc<Pipeline>, ModelSet),
+}
+
 impl PartitionState {
-    /// Puts a generation in force, unless it is in force or behind already. The inner error is a refusal.
-    pub(super) fn configure(
-        &mut self,
-        record: &RecordRef<'_>,
-        receipt: Micros,
+    /// Gets ready what a control record needs, before anything happens. The inner error is a refusal.
+    pub(super) fn decision(
+        &self,
         control: &Control,
         models: &dyn Models,
-        out: &mut Outputs,
-    ) -> Result<Result<(), Reject>, Halt> {
+    ) -> Result<Result<Decision, Reject>, Halt> {
         let generation = control.generation;
         if generation <= self.core.rules.generation {
-            return Ok(Ok(()));
+            return Ok(Ok(Decision::Old));
         }
-        let Some(text) = &control.pipeline else {
-            self.core.skip(control);
-            self.core.rules.generation = generation;
-            return Ok(Ok(()));
-        };
+        let Some(text) = &control.pipeline else { return Ok(Ok(Decision::Bare)) };
         let pipeline: Pipeline = match serde_json::from_str(text) {
             Ok(pipeline) => pipeline,
             Err(why) => return Ok(Err(unreadable(generation, &why.to_string()))),
         };
         let set = models.load(&pipeline.models).map_err(|why| Halt::Model { generation, why })?;
+        Ok(Ok(Decision::Pipeline(Arc::new(pipeline), set)))
+    }
+
+    /// Puts a generation in force.
+    pub(super) fn configure(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        control: &Control,
+        decision: Decision,
+        out: &mut Outputs,
+    ) -> Result<(), Reject> {
+        let generation = control.generation;
+        let (pipeline, set) = match decision {
+            Decision::Old => return Ok(()),
+            Decision::Bare => {
+                self.core.skip(control);
+                self.core.rules.generation = generation;
+                return Ok(());
+            }
+            Decision::Pipeline(pipeline, set) => (pipeline, set),
+        };
         out.at(record.offset, receipt);
         let core = &mut self.core;
-        let pipeline = Arc::new(pipeline);
-        let rules = match Rules::compile(generation, Arc::clone(&pipeline), &mut core.names) {
-            Ok(rules) => rules,
-            Err(why) => return Ok(Err(unreadable(generation, &why.to_string()))),
-        };
+        let rules = Rules::compile(generation, Arc::clone(&pipeline), &mut core.names)
+            .map_err(|why| unreadable(generation, &why.to_string()))?;
         let settings = settings(&pipeline, &mut core.names);
         // Rows of definitions that go are still rows of the configuration they were collected under.
         let mut emit = Emit {
@@ -60,7 +83,7 @@ impl PartitionState {
         core.skip(control);
         self.lane.configure(&set);
         core.forget_evicted(&mut self.lane);
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -11,6 +11,10 @@ use schemas::topic::Topic;
 
 /// Bytes of a record that its dead letter carries.
 const LETTER_BYTES_MAX: usize = 256 << 10;
+/// Bytes of its key, which may be as large as the record: a letter that fits nowhere would stop the partition.
+const LETTER_KEY_BYTES_MAX: usize = 4 << 10;
+/// Characters of what is said about it, which may quote the record.
+const DETAIL_CHARS_MAX: usize = 1_000;
 
 /// Where the refused bytes come from.
 #[derive(Clone, Copy, Debug)]
@@ -72,21 +76,23 @@ impl Core {
         out: &mut Outputs,
     ) {
         let kept = &source.value[..source.value.len().min(LETTER_BYTES_MAX)];
+        let key = source.key.map(|key| &key[..key.len().min(LETTER_KEY_BYTES_MAX)]);
+        let whole = kept.len() == source.value.len() && key.map(<[u8]>::len) == source.key.map(<[u8]>::len);
         let letter = DeadLetter {
             reason: reject.reason.as_str().to_owned(),
-            detail: reject.detail.clone(),
+            detail: reject.detail.chars().take(DETAIL_CHARS_MAX).collect(),
             stage,
             source_topic: Some(Topic::Raw.name().to_owned()),
             source_partition: i32::try_from(self.partition).ok(),
             source_offset: Some(source.offset),
             device_id: device_id.map(str::to_owned),
-            key: source.key.map(<[u8]>::to_vec),
+            key: key.map(<[u8]>::to_vec),
             value: kept.to_vec(),
-            truncated: kept.len() < source.value.len(),
+            truncated: !whole,
             redriven: source.redriven,
             received_at: source.received_at,
             write_clock: 0,
         };
-        out.push(Topic::DeadLetters, source.key, &letter);
+        out.push(Topic::DeadLetters, key, &letter);
     }
 }

@@ -11,6 +11,9 @@ use schemas::topic::Topic;
 use scoring::Lane;
 use windowing::api::{Observation, PaneLimit, Slot, Taken, Value};
 
+/// Refusals that a late reading names: more might not fit into a record.
+const REFUSALS_MAX: usize = 1_000;
+
 /// A sequence number that is remembered when the reading has been taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark<'a> {
@@ -182,7 +185,8 @@ impl Core {
 
     #[cold]
     fn late(&mut self, taking: &Taking<'_>, taken: &Taken, reading: Reading, out: &mut Outputs) {
-        let refusals = taken.refused.iter().map(|(window, start, end)| Refusal {
+        let refused = taken.refused.iter().take(REFUSALS_MAX);
+        let refusals = refused.map(|(window, start, end)| Refusal {
             window: self.rules.window_name(*window).to_owned(),
             start: *start,
             end: *end,

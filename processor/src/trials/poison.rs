@@ -250,3 +250,30 @@ fn filters_drop_by_value_and_by_tag() {
     let totals = &world.audits()[&0].totals;
     assert_eq!((totals.aggregated, totals.filtered), (2, 5), "{totals:?}");
 }
+
+#[test]
+fn a_key_as_large_as_a_record_may_be_never_stops_a_partition() {
+    let world = World::new(1);
+    world.configure(0, &pipeline());
+    let key = vec![0xff; 1_000_000];
+    world.append(0, Some(&key), br#"{"device_id":"d","temp":1}"#.to_vec());
+    world.append(0, Some(&key), vec![b'['; 40_000]);
+    world.end();
+    run(&world);
+    assert_eq!(reasons(&world), ["key-mismatch", "foreign-bytes"]);
+    assert!(letters(&world).iter().all(|letter| letter.truncated && letter.key.is_some()));
+}
+
+#[test]
+fn metadata_as_large_as_a_record_may_be_never_stops_a_partition() {
+    let world = World::new(1);
+    world.configure(0, &pipeline());
+    let site = "x".repeat(1_048_500);
+    world.record(
+        "d",
+        &Raw::Device(Device { device_id: "d".to_owned(), site: Some(site), ..Device::default() }),
+    );
+    world.json("d", r#"{"device_id":"d","temp":1}"#);
+    world.end();
+    run(&world);
+}

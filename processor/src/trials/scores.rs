@@ -201,3 +201,32 @@ fn after_three_brakes_the_range_is_kept_from_the_models_by_decision() {
     world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
     assert_eq!(world.written(), before);
 }
+
+#[test]
+fn what_a_waiting_record_brings_due_is_committed_with_it_and_not_before() {
+    let mut world = World::new(1);
+    world.configure(
+        0,
+        &resolved(
+            serde_json::json!({"window": [{"name": "10s", "size": "10s"}], "time": {"stalled-after": "5s"}}),
+        ),
+    );
+    world.json("d", r#"{"device_id":"d","temp":1}"#);
+    world.journal.advance(Duration::from_secs(60));
+    world.configure(1, &scored_pipeline());
+    world.json("d", r#"{"device_id":"d","temp":1}"#);
+    world.end();
+    let lazy = ProcessorConfig { refold_budget: Duration::from_secs(3_600), ..brisk() };
+    let mut worker = world.worker("one", &lazy, true);
+    for _ in 0..20 {
+        assert!(!worker.turn().expect("it runs"), "the end cannot be reached");
+        world.pass(Duration::from_millis(100));
+    }
+    drop(worker);
+    assert!(world.written().is_empty(), "the record that closes the window waits for its model");
+    world = world.reopened();
+    world.models = Arc::new(loader());
+    world.run_to_end(world.worker("one", &lazy, true)).expect("it runs");
+    world.check().expect("the same bytes");
+    assert_eq!(world.view.incidents(), []);
+}
