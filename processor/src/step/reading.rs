@@ -21,6 +21,10 @@ pub(super) const VALUES_MAX: usize = 128;
 /// Within so much receipt time an equal reading without `seq` is a repeat.
 const REPEAT_SPAN: Micros = 1_000_000;
 
+/// A reading that brings no time of its own is a retry for so long after its device's newest one; later, numbers that
+/// were seen before are those of a device that has restarted its counter.
+const UNTIMED_RETRY_SPAN: Micros = 60_000_000;
+
 /// One measurement that something wants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measure {
@@ -65,7 +69,10 @@ impl PartitionState {
         };
         match judged {
             Judged::Take { slot, event_time, restamped, repeat, beyond_horizon } => {
-                let mark = view.seq().map(|seq| Mark { boot: view.boot(), seq });
+                let untimed = restamped || view.event_time().is_none();
+                // Below the horizon and without a time of its own it says nothing about where the counter stands.
+                let seq = view.seq().filter(|_| !(untimed && beyond_horizon));
+                let mark = seq.map(|seq| Mark { boot: view.boot(), seq });
                 let source = Source::of(record);
                 let taking = Taking { slot, receipt, event_time, restamped, mark, repeat, source };
                 if self.lane.is_idle() {
@@ -137,7 +144,9 @@ impl Core {
         }
         let mut beyond_horizon = false;
         if let Some(seq) = view.seq() {
-            match self.windows.sequence(slot, view.boot(), seq, event_time) {
+            let untimed = restamped || view.event_time().is_none();
+            let as_of = if untimed { receipt.saturating_sub(UNTIMED_RETRY_SPAN) } else { event_time };
+            match self.windows.sequence(slot, view.boot(), seq, as_of) {
                 Sequence::Fresh => {}
                 Sequence::Duplicate => return Ok(Judged::Duplicate(slot)),
                 Sequence::BeyondHorizon => beyond_horizon = true,
@@ -145,6 +154,8 @@ impl Core {
         }
         let mut repeat = None;
         if drop_repeats && view.seq().is_none() {
+            // Readings without a time of their own have that in common.
+            let event_time = view.event_time().unwrap_or(Micros::MIN);
             let this = Repeat { event_time, fingerprint: fingerprint(view), receipt };
             if self.fleet.entry(slot).repeat.as_deref().is_some_and(|last| last.repeats(&this)) {
                 return Ok(Judged::Duplicate(slot));

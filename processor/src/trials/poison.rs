@@ -186,9 +186,35 @@ fn repeats_without_a_sequence_number_are_dropped_when_asked_for() {
     }
     world.journal.advance(Duration::from_secs(2));
     world.json("d", &format!(r#"{{"device_id":"d","temp":1,"ts":{ts}}}"#));
+    world.json("e", r#"{"device_id":"e","temp":1}"#);
+    world.journal.advance(Duration::from_millis(900));
+    world.json("e", r#"{"device_id":"e","temp":1}"#);
     run(&world);
     let totals = &world.audits()[&0].totals;
-    assert_eq!((totals.aggregated, totals.duplicate), (4, 1));
+    assert_eq!((totals.aggregated, totals.duplicate), (5, 2));
+}
+
+#[test]
+fn a_retry_without_a_time_of_its_own_is_a_duplicate_for_a_minute() {
+    let world = World::new(1);
+    world.configure(0, &pipeline());
+    let send = |seq: i64| world.json("d", &format!(r#"{{"device_id":"d","temp":1,"seq":{seq}}}"#));
+    for seq in [5_005, 5_006, 5_007] {
+        send(seq);
+        world.journal.advance(Duration::from_secs(1));
+    }
+    world.journal.advance(Duration::from_secs(30));
+    send(5_006);
+    send(1);
+    send(5_007);
+    world.journal.advance(Duration::from_secs(40));
+    send(5_005);
+    send(5_005);
+    world.end();
+    run(&world);
+    let totals = &world.audits()[&0].totals;
+    // 5006 and 5007 were retries. 5005 came more than a minute after the newest reading: the counter has started anew.
+    assert_eq!((totals.duplicate, totals.aggregated, totals.beyond_horizon), (3, 5, 1), "{totals:?}");
 }
 
 #[test]
