@@ -36,10 +36,6 @@ impl Model {
         self.settings.as_ref().map_or_else(Vec::new, |settings| settings.windows.clone())
     }
 
-    pub(crate) fn models(&self) -> u16 {
-        self.settings.as_ref().map_or(0, |settings| settings.models)
-    }
-
     pub(crate) fn id_of(&self, slot: Slot) -> String {
         let device = self.devices.iter().find(|(_, device)| device.slot == slot.0);
         device.expect("the slot is occupied").0.clone()
@@ -55,7 +51,7 @@ impl Model {
         which: Which,
         to: &mut Events,
     ) {
-        let (rules, models) = (self.rules(), self.models());
+        let rules = self.rules();
         let device = self.devices.get_mut(id).expect("it is known");
         let slot = device.slot;
         let track = &mut device.tracks[window];
@@ -65,7 +61,7 @@ impl Model {
             if which == Which::Changed && !series.changed {
                 continue;
             }
-            let accumulated = track.accumulate(pane, series.metric, models);
+            let accumulated = track.accumulate(pane, series.metric);
             let greatest = track.newest.get(&series.metric).copied();
             to.0.push(Event::Row(Row::of(&Emission {
                 slot: Slot(slot),

@@ -22,7 +22,7 @@ pub(crate) enum At {
     After(Micros),
 }
 
-/// What readings say.
+/// What readings say. Between configurations there may be more models or fewer.
 #[derive(Clone, Debug)]
 pub(crate) struct Say {
     values: Vec<(u16, Option<f64>, Vec<Scored>)>,
@@ -33,6 +33,8 @@ pub(crate) struct Say {
 #[derive(Clone, Debug)]
 pub(crate) enum Move {
     Read(usize, At, Say),
+    /// The last reading once more.
+    Again(usize),
     /// Device, seconds back, readings, spacing, newest first, receipt time between them.
     Upload(usize, Micros, usize, Micros, bool, Micros, Say),
     Tick,
@@ -58,6 +60,8 @@ fn assigner() -> impl Strategy<Value = (&'static str, Assigner)> {
         ("name", Assigner::Hopping { size: 12 * s, advance: 4 * s }),
         ("hops", Assigner::Hopping { size: 12 * s, advance: 4 * s }),
         ("uneven", Assigner::Hopping { size: 10 * s, advance: 4 * s }),
+        ("wide", Assigner::Hopping { size: 10 * s, advance: 3 * s }),
+        ("even", Assigner::Hopping { size: 6 * s, advance: 6 * s }),
         ("stay", Assigner::Session { gap: 5 * s }),
         ("trip", Assigner::Session { gap: 12 * s }),
     ])
@@ -96,8 +100,8 @@ fn rule() -> impl Strategy<Value = WindowRule> {
 
 pub(crate) fn settings() -> impl Strategy<Value = Settings> {
     let limits = (
-        prop_oneof![1 => 1..4_u32, 4 => Just(10)],
-        prop_oneof![1 => 3..30_u32, 4 => Just(100_000)],
+        prop_oneof![1 => 1..4_u32, 6 => Just(10)],
+        prop_oneof![1 => 3..40_u32, 6 => Just(100_000)],
         prop_oneof![2 => 0..4_u32, 2 => Just(1_000)],
     );
     let rules = prop::collection::vec(rule(), 1..5);
@@ -138,15 +142,20 @@ fn scores() -> impl Strategy<Value = Vec<Scored>> {
         ((0..100_i32).prop_map(|score| f64::from(score) / 7.0), any::<bool>())
             .prop_map(|(score, alert)| Scored::Score(score, alert)),
     ];
-    prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(one, 2)]
+    prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..4)]
 }
 
 fn say() -> impl Strategy<Value = Say> {
     let value = (prop_oneof![7 => number().prop_map(Some), 1 => Just(None)], scores());
-    let metrics = prop::sample::subsequence(vec![0, 1, 2_u16], 1..4).prop_shuffle();
-    let number = prop_oneof![6 => 0..5_i64, 1 => 1_020..1_030_i64, 1 => Just(5_000_i64), 1 => Just(-7_i64)];
-    let boot = prop::sample::select(vec![None, None, Some("x"), Some("y"), Some("z"), Some("w")]);
-    let seq = prop::option::weighted(0.3, (boot, number));
+    let metrics = prop_oneof![
+        9 => prop::sample::subsequence(vec![0, 1, 2_u16], 1..4).prop_shuffle(),
+        // One metric more than once: nobody should, and it has its meaning.
+        1 => prop::collection::vec(0..3_u16, 1..4),
+    ];
+    let number = prop_oneof![6 => 0..4_i64, 1 => 1_020..1_030_i64, 1 => Just(5_000_i64), 1 => Just(-7_i64)];
+    let boot =
+        prop::sample::select(vec![None, None, None, Some("x"), Some("x"), Some("y"), Some("z"), Some("w")]);
+    let seq = prop::option::weighted(0.4, (boot, number));
     (metrics, prop::collection::vec(value, 3), seq).prop_map(|(metrics, values, seq)| Say {
         values: metrics
             .into_iter()
@@ -197,6 +206,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => upload.prop_map(|(device, back, count, spacing, newest_first, pause, say)| {
             Move::Upload(device, back, count, spacing, newest_first, pause, say)
         }),
+        2 => device().prop_map(Move::Again),
         4 => Just(Move::Tick),
         1 => prop::option::of(device()).prop_map(Move::End),
         1 => (device(), overrides()).prop_map(|(device, overrides)| Move::Overrides(device, overrides)),
@@ -227,52 +237,63 @@ pub(crate) fn histories(moves_max: usize) -> impl Strategy<Value = History> {
     })
 }
 
-fn steps(moves: &[(Micros, Move)]) -> History {
-    let mut steps = Vec::new();
-    let mut receipt = START;
-    let mut last: BTreeMap<usize, Micros> = BTreeMap::new();
-    let mut read = |steps: &mut Vec<Step>, receipt, device: usize, event_time, say: &Say| {
-        last.insert(device, event_time);
-        let (values, seq) = (say.values.clone(), say.seq);
-        let what = What::Reading(Reading { device: DEVICES[device], event_time, values, seq });
-        steps.push(Step { receipt, what });
-        last.clone()
-    };
-    let mut known = BTreeMap::new();
-    for (pause, a_move) in moves {
-        receipt += pause;
-        let what = match a_move {
-            Move::Read(device, at, say) => {
-                let event_time = match at {
-                    At::Behind(by) => receipt - by,
-                    At::After(by) => known.get(device).copied().unwrap_or(receipt) + by,
-                };
-                known = read(&mut steps, receipt, *device, event_time, say);
-                continue;
+/// Moves on their way to steps.
+struct Story {
+    steps: Vec<Step>,
+    receipt: Micros,
+    /// Each device's last reading.
+    last: BTreeMap<usize, Reading>,
+}
+
+impl Story {
+    fn add(&mut self, what: What) {
+        self.steps.push(Step { receipt: self.receipt, what });
+    }
+
+    fn read(&mut self, device: usize, event_time: Micros, say: &Say, seq_by: i64) {
+        let seq = say.seq.map(|(boot, seq)| (boot, seq + seq_by));
+        let reading = Reading { device: DEVICES[device], event_time, values: say.values.clone(), seq };
+        self.last.insert(device, reading.clone());
+        self.add(What::Reading(reading));
+    }
+
+    fn go(&mut self, a_move: &Move) {
+        match a_move {
+            Move::Read(device, At::Behind(by), say) => self.read(*device, self.receipt - by, say, 0),
+            Move::Read(device, At::After(by), say) => {
+                let last = self.last.get(device).map_or(self.receipt, |last| last.event_time);
+                self.read(*device, last + by, say, 0);
+            }
+            Move::Again(device) => {
+                if let Some(last) = self.last.get(device).cloned() {
+                    self.add(What::Reading(last));
+                }
             }
             Move::Upload(device, back, count, spacing, newest_first, pause, say) => {
                 for k in 0..*count {
-                    let k = if *newest_first { count - 1 - k } else { k };
-                    receipt += pause;
-                    let numbered = Say {
-                        seq: say.seq.map(|(boot, seq)| (boot, seq + k as i64)),
-                        values: say.values.clone(),
-                    };
-                    known =
-                        read(&mut steps, receipt, *device, receipt - back + k as Micros * spacing, &numbered);
+                    let k = if *newest_first { count - 1 - k } else { k } as i64;
+                    self.receipt += pause;
+                    self.read(*device, self.receipt - back + k * spacing, say, k);
                 }
-                continue;
             }
-            Move::Tick => What::Tick,
-            Move::End(device) => What::End(device.map(|device| DEVICES[device])),
-            Move::Overrides(device, overrides) => What::Overrides(DEVICES[*device], *overrides),
-            Move::Configure(settings) => What::Configure(settings.clone()),
-        };
-        steps.push(Step { receipt, what });
+            Move::Tick => self.add(What::Tick),
+            Move::End(device) => self.add(What::End(device.map(|device| DEVICES[device]))),
+            Move::Overrides(device, overrides) => self.add(What::Overrides(DEVICES[*device], *overrides)),
+            Move::Configure(settings) => self.add(What::Configure(settings.clone())),
+        }
+    }
+}
+
+fn steps(moves: &[(Micros, Move)]) -> History {
+    let mut story = Story { steps: Vec::new(), receipt: START, last: BTreeMap::new() };
+    for (pause, a_move) in moves {
+        story.receipt += pause;
+        story.go(a_move);
     }
     // What is left comes out by itself.
     for after in [61, 3_600, 90_000, 3_000_000] {
-        steps.push(Step { receipt: receipt + after * SECOND, what: What::Tick });
+        story.receipt += after * SECOND;
+        story.add(What::Tick);
     }
-    History(steps)
+    History(story.steps)
 }

@@ -20,10 +20,10 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    pub(crate) fn accumulate(&self, metric: u16, models: u16) -> Accumulated {
-        let mut sum = merge_all(self.merged.iter().map(|part| part.accumulate(metric, models)));
+    pub(crate) fn accumulate(&self, metric: u16) -> Accumulated {
+        let mut sum = merge_all(self.merged.iter().map(|part| part.accumulate(metric)));
         for contribution in self.then.iter().filter(|contribution| contribution.metric == metric) {
-            sum.add(contribution, models);
+            sum.add(contribution);
         }
         sum
     }
@@ -44,8 +44,8 @@ pub(crate) struct Accumulated {
 }
 
 impl Accumulated {
-    fn add(&mut self, contribution: &Contribution, models: u16) {
-        self.add_scores(&contribution.scores, models);
+    fn add(&mut self, contribution: &Contribution) {
+        self.add_scores(&contribution.scores);
         let stats = &mut self.stats;
         let Some(x) = contribution.value else {
             stats.nulls += 1;
@@ -64,7 +64,7 @@ impl Accumulated {
         if only || at < self.first_at {
             (stats.first, self.first_at) = (x, at);
         }
-        if only || at > self.last_at {
+        if only || at >= self.last_at {
             (stats.last, self.last_at) = (x, at);
         }
         if only {
@@ -76,11 +76,11 @@ impl Accumulated {
         }
     }
 
-    fn add_scores(&mut self, scores: &[Scored], models: u16) {
+    fn add_scores(&mut self, scores: &[Scored]) {
         if scores.iter().all(|scored| *scored == Scored::Not) {
             return;
         }
-        self.scores.resize(usize::from(models), ScoreStats::default());
+        self.scores.resize(self.scores.len().max(scores.len()), ScoreStats::default());
         for (stats, scored) in self.scores.iter_mut().zip(scores) {
             match *scored {
                 Scored::Not => {}
@@ -104,11 +104,10 @@ impl Accumulated {
     /// `self` has the lesser start.
     fn merge(&self, b: &Self) -> Self {
         let a = self;
-        let scores = match (a.scores.is_empty(), b.scores.is_empty()) {
-            (true, _) => b.scores.clone(),
-            (_, true) => a.scores.clone(),
-            _ => a.scores.iter().zip(&b.scores).map(|(a, b)| merge_scores(a, b)).collect(),
-        };
+        let models = a.scores.len().max(b.scores.len());
+        let of = |list: &[ScoreStats], model| list.get(model).copied().unwrap_or_default();
+        let both = |model| merge_scores(&of(&a.scores, model), &of(&b.scores, model));
+        let scores = (0..models).map(both).collect();
         let nulls = a.stats.nulls + b.stats.nulls;
         if b.stats.count == 0 {
             return Self { stats: Stats { nulls, ..a.stats }, scores, ..*a };

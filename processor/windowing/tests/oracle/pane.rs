@@ -126,15 +126,13 @@ impl Track {
         }
     }
 
-    pub(crate) fn accumulate(&self, pane: &Pane, metric: u16, models: u16) -> Accumulated {
+    pub(crate) fn accumulate(&self, pane: &Pane, metric: u16) -> Accumulated {
         if self.slices.is_empty() {
-            return pane.content.accumulate(metric, models);
+            return pane.content.accumulate(metric);
         }
         let slices = self.slices.range(pane.start..pane.end);
         merge_all(
-            slices.map(|(_, list)| {
-                Content { merged: Vec::new(), then: list.clone() }.accumulate(metric, models)
-            }),
+            slices.map(|(_, list)| Content { merged: Vec::new(), then: list.clone() }.accumulate(metric)),
         )
     }
 

@@ -114,7 +114,7 @@ fn readings(receipt: Micros, words: &[&str]) -> Vec<Step> {
     let values: Vec<_> =
         (0..).zip(words[2].split(',')).map(|(metric, text)| (metric, value(text), Vec::new())).collect();
     let boot = field(words, "boot").map(keep);
-    let seq = field(words, "seq").map(|seq| number::<i64>(seq));
+    let seq = field(words, "seq").map(number::<i64>);
     let every = field(words, "every").map_or(0, micros);
     let t = field(words, "t").expect("a reading has a time");
     let mut times = Vec::new();

@@ -90,10 +90,13 @@ fn steps(fleet: &BTreeMap<&'static str, Sent>) -> History {
     History(steps)
 }
 
+/// By device.
+type Rows = BTreeMap<String, Vec<(Micros, Row)>>;
+
 /// Rows with the receipt time at which they came out and without their slot, and how often something else was said.
-fn rows_by_device(history: &History) -> (BTreeMap<String, Vec<(Micros, Row)>>, Vec<String>) {
+fn rows_by_device(history: &History) -> (Rows, Vec<String>) {
     let mut partition = Partition::new();
-    let mut rows: BTreeMap<String, Vec<(Micros, Row)>> = BTreeMap::new();
+    let mut rows = Rows::new();
     let mut else_said = Vec::new();
     let mut names = Names::default();
     for (offset, step) in history.0.iter().enumerate() {
