@@ -15,7 +15,7 @@ use windowing::api::{Kind, Sequence};
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1_000,
+        cases: 700,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         max_shrink_iters: 20_000,
         ..ProptestConfig::default()

@@ -93,3 +93,18 @@ fn metrics_of_the_parts_that_the_joining_reading_does_not_have_come_out_again() 
          @90 a/1 visit 0..70 late 3 n=2 sum=30",
     );
 }
+
+#[test]
+fn early_clocks_go_on_to_the_moment_at_which_other_times_close_a_session() {
+    // It would have been open until 82. The override closes it as of 52; its early clock has come to 74 by then, with
+    // nothing new to say, so the reading that opens it again at 73.5 is not early.
+    check(
+        "stay session 5s disorder=0s quiet=30s early-every=3s lateness=0s settle=0s",
+        "@30 b 1 t=30 | @52 b 1 t=26 | @73.5 set b quiet=0s | @73.5 b 1 t=26 | @73.9 tick",
+        "@33 b stay 30..35 early 1 n=1 sum=1
+         @52 b stay 30..35 retracted->26 2 n=1 sum=1
+         @52 b stay 26..35 early 3 n=2 sum=2
+         @52 b stay 26..35 on-time 4 n=2 sum=2
+         @73.5 b stay 26..35 late 5 n=3 sum=3",
+    );
+}
