@@ -1,3 +1,5 @@
+//! The accumulator against sums taken another way, and its merges.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is a duplicate, what is fresh, and how a restart is told.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
