@@ -13,7 +13,7 @@ use crate::{CONTROLLER_GROUP, GROUP};
 use journal::port::{
     Appender, Consumer, ConsumerEvent, Disposition, Journal, JournalError, NewRecord, Reader, TopicPartition,
 };
-use schemas::codec::Codec;
+use schemas::codec::{Codec, DecodeError};
 use schemas::pipeline::Pipeline;
 use schemas::record::{Control, Raw};
 use schemas::topic::Topic;
@@ -41,7 +41,7 @@ pub struct ControllerView {
 }
 
 /// The answer to an append.
-type Written = Receiver<Result<Vec<i64>, JournalError>>;
+pub(crate) type Written = Receiver<Result<Vec<i64>, JournalError>>;
 
 /// Proposes, copies, completes.
 pub struct Controller {
@@ -59,6 +59,8 @@ pub struct Controller {
     latest: Option<(i64, Control)>,
     /// The file's pipeline has been weighed against the decisions: once in a controller's life.
     weighed: bool,
+    /// The answer to the decision it has made.
+    deciding: Option<Written>,
     /// Partition -> generation it is known to have.
     has: BTreeMap<u32, i64>,
     pending: Vec<(u32, i64, Written)>,
@@ -89,6 +91,7 @@ impl Controller {
             known_to: None,
             latest: None,
             weighed: false,
+            deciding: None,
             has: BTreeMap::new(),
             pending: Vec::new(),
             view: Arc::default(),
@@ -204,7 +207,7 @@ impl Controller {
     /// Appends the file's pipeline as a decision, if there is none yet or it may replace the one in force. Later
     /// decisions of others stand.
     fn propose(&mut self) -> Result<(), JournalError> {
-        if self.weighed {
+        if self.weighed || self.is_deciding() {
             return Ok(());
         }
         if let Some((generation, control)) = &self.latest {
@@ -220,9 +223,24 @@ impl Controller {
                 return Ok(());
             }
         }
-        decide(&*self.appender, &self.codec, &pipeline_decision(self.proposal.clone()))?;
-        self.weighed = true;
+        self.deciding =
+            Some(decide(&*self.appender, &self.codec, &pipeline_decision(self.proposal.clone()))?);
         Ok(())
+    }
+
+    /// Whether a decision of this controller's is on its way. One that was not written, or that nobody knows of, is
+    /// weighed again with what has been read by then.
+    fn is_deciding(&mut self) -> bool {
+        let Some(answer) = &self.deciding else { return false };
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            Ok(Ok(_)) => {
+                self.deciding = None;
+                self.weighed = true;
+            }
+            Ok(Err(_)) | Err(TryRecvError::Disconnected) => self.deciding = None,
+        }
+        true
     }
 
     fn missing(&self) -> Vec<u32> {
@@ -290,14 +308,19 @@ pub(crate) fn pipeline_decision(text: String) -> Control {
     Control { generation: -1, pipeline: Some(text), models: None, skip_from: None, skip_to: None }
 }
 
-/// Appends a decision.
-fn decide(appender: &dyn Appender, codec: &Codec, decision: &Control) -> Result<(), JournalError> {
+/// Appends a decision; the answer comes when it is durable.
+fn decide(appender: &dyn Appender, codec: &Codec, decision: &Control) -> Result<Written, JournalError> {
     let record = NewRecord { to: DECISIONS, key: None, value: codec.to_bytes(decision), headers: Vec::new() };
-    let done = Box::new(|written: Result<Vec<i64>, JournalError>| match written {
-        Ok(offsets) => tracing::info!(generation = offsets.first(), "a decision was written"),
-        Err(why) => tracing::error!(%why, "a decision was not written"),
+    let (tell, answer) = sync_channel(1);
+    let done = Box::new(move |written: Result<Vec<i64>, JournalError>| {
+        match &written {
+            Ok(offsets) => tracing::info!(generation = offsets.first(), "a decision was written"),
+            Err(why) => tracing::error!(%why, "a decision was not written"),
+        }
+        let _ = tell.send(written);
     });
-    appender.append(vec![record], done)
+    appender.append(vec![record], done)?;
+    Ok(answer)
 }
 
 /// What `models` says in a decision about one partition only.
@@ -305,13 +328,13 @@ fn partition_only(partition: u32) -> String {
     format!("{{\"partition\":{partition}}}")
 }
 
-/// Decides that a range of a partition is kept from the models.
+/// Decides that a range of a partition is kept from the models; in force once the answer is there.
 pub(crate) fn decide_skip(
     appender: &dyn Appender,
     codec: &Codec,
     partition: u32,
     (from, to): (i64, i64),
-) -> Result<(), JournalError> {
+) -> Result<Written, JournalError> {
     let decision = Control {
         generation: -1,
         pipeline: None,
@@ -348,12 +371,19 @@ pub(crate) fn read_decisions(
     mut each: impl FnMut(i64, Control),
 ) -> Result<(), JournalError> {
     let (mut from, end) = reader.bounds(DECISIONS)?;
+    let mut unread = None;
     while from < end {
         let next = reader.read(DECISIONS, from, POLL_RECORDS_MAX, &mut |record| {
-            if let Ok(control) = codec.decode::<Control>(record.value) {
-                each(record.offset, control);
+            match codec.decode::<Control>(record.value) {
+                Ok(control) => each(record.offset, control),
+                Err(DecodeError::Retry(why)) => unread = Some(why),
+                // Nobody can read it, now or later: it decides nothing.
+                Err(DecodeError::Reject(_)) => {}
             }
         })?;
+        if let Some(why) = unread {
+            return Err(JournalError::Retry(why));
+        }
         if next == from {
             break;
         }

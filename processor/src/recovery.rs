@@ -4,12 +4,13 @@
 //! digest of all outputs, the clocks and the generation must be the committed ones. So a wrong re-fold is noticed
 //! before it can publish anything.
 
+use crate::controller;
 use crate::snapshot::{self, Unusable};
 use crate::state::{LoadError, Mark, PartitionState};
 use crate::step::Tools;
 use journal::port::{Committed, JournalError, Reader, TopicPartition};
 use schemas::codec::{Codec, DecodeError};
-use schemas::record::{Audit, CommitMetadata, SnapshotLocator};
+use schemas::record::{Audit, CommitMetadata, Control, SnapshotLocator};
 use schemas::topic::Topic;
 
 /// Version of [`CommitMetadata`] that this build writes and reads.
@@ -150,7 +151,30 @@ impl Recovery<'_> {
     pub(crate) fn adopt(&mut self, state: &mut PartitionState, mark: &Mark) -> Result<(), NoPlan> {
         let audit = self.last_audit(mark.position)?;
         state.adopt(mark, audit.as_ref().map(|audit| &audit.totals));
+        if state.mark().generation < mark.generation {
+            self.restore(state, mark.generation)?;
+        }
         Ok(())
+    }
+
+    /// Puts a generation in force whose control record was not folded: no controller would copy it once more.
+    fn restore(&mut self, state: &mut PartitionState, generation: i64) -> Result<(), NoPlan> {
+        let mut found = None;
+        controller::read_decisions(self.reader, &self.tools.codec, |offset, control| {
+            if offset == generation {
+                found = Some(Control { generation, ..control });
+            }
+        })?;
+        let Some(control) = found else {
+            let partition = self.partition;
+            tracing::error!(
+                partition,
+                generation,
+                "the decision that was in force is not in the log any more"
+            );
+            return Ok(());
+        };
+        state.restore(&control, self.tools).map_err(NoPlan::Later)
     }
 
     /// The audit record of the commit that reached this position.
@@ -246,12 +270,16 @@ fn mark_of(position: i64, metadata: &CommitMetadata) -> Result<Mark, NoPlan> {
     })
 }
 
+/// Follows the build's name in what is committed while no re-fold can agree with it.
+pub(crate) const CONTINUED: &str = " (continued)";
+
 /// What to make of a state that has reached the committed position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is what was committed.
     Same,
-    /// It differs, and another build wrote it: go on from what was committed, and say so.
+    /// It differs, and another build wrote it, or this one after it had gone on from such a place and before it had
+    /// a snapshot of its own: go on from what was committed, and say so.
     OtherBuild(String),
     /// It differs, and this build wrote it: never publish from it.
     Differs(String),

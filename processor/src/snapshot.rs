@@ -9,7 +9,7 @@ use schemas::topic::Topic;
 use sha2::{Digest, Sha256};
 #[cfg(test)]
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -238,10 +238,22 @@ impl SnapshotLane for SnapshotThread {
     }
 
     fn outcome(&mut self, wait: Duration) -> Option<Written> {
+        let gone = || {
+            let outcome = Err("the snapshot thread has ended".to_owned());
+            Some(Written { partition: u32::MAX, bytes: 0, outcome })
+        };
         if wait.is_zero() {
-            return self.from.try_recv().ok();
+            return match self.from.try_recv() {
+                Ok(written) => Some(written),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => gone(),
+            };
         }
-        self.from.recv_timeout(wait).ok()
+        match self.from.recv_timeout(wait) {
+            Ok(written) => Some(written),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => gone(),
+        }
     }
 }
 

@@ -180,7 +180,7 @@ impl PartitionState {
                 .gate(record, &device.device_id)
                 .and_then(|()| self.core.describe(record, receipt, device, out)),
             RawView::Control(control) => {
-                decision.and_then(|decision| self.configure(record, receipt, &control, decision, out))
+                decision.and_then(|decision| self.configure(record.offset, receipt, &control, decision, out))
             }
             RawView::End(end) => match &end.device_id {
                 None => {

@@ -1,7 +1,7 @@
 //! Records that change how readings are read: configuration and device metadata.
 
 use super::emit::Emit;
-use super::{Halt, Models};
+use super::{Halt, Models, Tools};
 use crate::outputs::Outputs;
 use crate::state::{Core, PartitionState, Rules, Version, settings};
 use journal::port::RecordRef;
@@ -46,7 +46,7 @@ impl PartitionState {
     /// Puts a generation in force.
     pub(super) fn configure(
         &mut self,
-        record: &RecordRef<'_>,
+        offset: i64,
         receipt: Micros,
         control: &Control,
         decision: Decision,
@@ -62,7 +62,7 @@ impl PartitionState {
             }
             Decision::Pipeline(pipeline, set) => (pipeline, set),
         };
-        out.at(record.offset, receipt);
+        out.at(offset, receipt);
         let core = &mut self.core;
         let rules = Rules::compile(generation, Arc::clone(&pipeline), &mut core.names)
             .map_err(|why| unreadable(generation, &why.to_string()))?;
@@ -84,6 +84,18 @@ impl PartitionState {
         self.lane.configure(&set);
         core.forget_evicted(&mut self.lane);
         Ok(())
+    }
+}
+
+impl PartitionState {
+    /// Puts a decision in force whose control record cannot be folded again. What it brings forth was published when
+    /// it was.
+    pub(crate) fn restore(&mut self, control: &Control, tools: &Tools) -> Result<(), String> {
+        let (offset, receipt) = (self.core.position, self.core.receipt_now);
+        let decision = self.decision(control, &*tools.models).map_err(|halt| halt.to_string())?;
+        let mut out = Outputs::new(tools.codec.clone());
+        let done = decision.and_then(|decision| self.configure(offset, receipt, control, decision, &mut out));
+        done.map_err(|reject| reject.detail)
     }
 }
 

@@ -209,6 +209,68 @@ fn a_re_fold_that_differs_on_another_build_goes_on_with_a_warning() {
     assert!(told.iter().any(|incident| incident.what.contains("another build")), "{told:?}");
 }
 
+/// What another build left behind, and this one has gone on from without being able to compute it, must not stop the
+/// next start: no re-fold from before that place can agree with what was committed after it.
+#[test]
+fn a_crash_soon_after_going_on_from_another_builds_work_stops_nothing() {
+    let world = crashed(43);
+    let lazy = ProcessorConfig { refold_budget: Duration::from_secs(3_600), ..config() };
+    let mut worker = world.worker_of_build("one", &lazy, true, "another build");
+    let degraded = |world: &World| {
+        let phase = world.view.partition(0).map(|seen| seen.phase);
+        matches!(phase, Some(PartitionPhase::Degraded { .. }))
+    };
+    let guard = seed(Mutation::WallClock);
+    let mut turns = 0;
+    while !degraded(&world) {
+        assert!(!worker.turn().expect("it runs") && turns < 100, "it goes on");
+        turns += 1;
+    }
+    drop(guard);
+    let audits = world.audits()[&0].to;
+    while world.audits()[&0].to == audits {
+        assert!(turns < 200, "it commits");
+        worker.turn().expect("it runs");
+        world.pass(Duration::from_millis(30));
+        turns += 1;
+    }
+    drop(worker);
+    let world = world.reopened();
+    world.run_to_end(world.worker_of_build("one", &lazy, true, "another build")).expect("it goes on");
+    // Its snapshot is exact again: from then on a difference would be one.
+    let before = world.view.incidents().len();
+    history(&world, 44, 20);
+    world.run_to_end(world.worker_of_build("one", &lazy, true, "another build")).expect("it goes on");
+    assert_eq!(world.view.incidents().len(), before);
+}
+
+#[test]
+fn a_partition_rebuilt_without_its_configuration_gets_the_one_that_was_in_force() {
+    let world = single(45, 60);
+    let decision = crate::controller::pipeline_decision(crate::state::canonical(&pipeline()));
+    let (done, _answer) = std::sync::mpsc::channel();
+    let record = journal::port::NewRecord {
+        to: crate::controller::DECISIONS,
+        key: None,
+        value: world.codec.to_bytes(&decision),
+        headers: Vec::new(),
+    };
+    let told = Box::new(move |offsets| done.send(offsets).expect("somebody listens"));
+    world.journal.appender().append(vec![record], told).expect("room");
+    world.run_to_end(world.worker("one", &config(), true)).expect("it runs");
+    let rejected = world.audits()[&0].totals.rejected;
+    trim(&world, Topic::Snapshots, end_of(&world, Topic::Snapshots));
+    trim(&world, Topic::Raw, end_of(&world, Topic::Raw));
+    for reading in 0..5 {
+        world.json("new", &format!(r#"{{"device_id":"new","temp":{reading}}}"#));
+    }
+    world.end();
+    world.run_to_end(world.worker("one", &config(), true)).expect("it runs");
+    let audit = &world.audits()[&0];
+    assert_eq!((audit.totals.rejected, audit.generation), (rejected, 0), "{:?}", audit.totals);
+    assert!(world.aggregates().iter().any(|row| row.device_id == "new"));
+}
+
 #[test]
 fn metadata_of_two_snapshots_is_far_below_its_limit() {
     let world = single(42, 120);

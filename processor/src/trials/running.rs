@@ -7,6 +7,7 @@ use crate::ops::{self, Letters, OpsError};
 use crate::run::{Processor, Start};
 use crate::step::NoModels;
 use crate::view::PartitionPhase;
+use journal::memory::faults::{self, Call, Fault};
 use journal::memory::{MemoryConfig, MemoryJournal};
 use journal::port::{Journal, JournalError, NewRecord, TopicPartition};
 use journal::sqlite::{SqliteConfig, SqliteJournal};
@@ -299,4 +300,23 @@ fn a_half_written_decision_is_completed_by_the_next_leader() {
     let latest: Vec<usize> = generations(&journal, &codec).iter().map(Vec::len).collect();
     assert!(latest.iter().all(|copies| *copies >= 1), "{latest:?}");
     assert_eq!(journal.topic(Topic::Control).len(), 1, "nothing was proposed twice");
+}
+
+#[test]
+fn a_decision_that_found_no_room_is_made_again() {
+    let (journal, codec) = memory();
+    let mut controller = controller(&journal, &codec, "one", &second_windows(), false);
+    journal.inject(Some(faults::next(Call::Append, 2, Fault::Refuse)));
+    settle(&mut controller);
+    assert_eq!(journal.topic(Topic::Control).len(), 1);
+    assert_eq!(generations(&journal, &codec), [[0], [0], [0]]);
+}
+
+#[test]
+fn a_decision_whose_answer_is_lost_is_not_made_twice() {
+    let (journal, codec) = memory();
+    let mut controller = controller(&journal, &codec, "one", &second_windows(), false);
+    journal.inject(Some(faults::next(Call::Append, 1, Fault::LoseAnswer { happened: true })));
+    settle(&mut controller);
+    assert_eq!(journal.topic(Topic::Control).len(), 1);
 }

@@ -165,13 +165,11 @@ fn a_partition_waits_for_a_model_that_cannot_be_had() {
     world.check().expect("the same bytes");
 }
 
-#[test]
-fn after_three_brakes_the_range_is_kept_from_the_models_by_decision() {
-    let braking = HostLimits { tick: Duration::from_millis(1), brake_ticks: 20, ..HostLimits::default() };
-    let loader =
-        Loader::new(Arc::new(Source), LoaderConfig { limits: braking, cache_dir: None }).expect("a host");
+fn braking_world() -> World {
+    let limits = HostLimits { tick: Duration::from_millis(1), brake_ticks: 20, ..HostLimits::default() };
     let mut world = World::new(1);
-    world.models = Arc::new(loader);
+    let config = LoaderConfig { limits, cache_dir: None };
+    world.models = Arc::new(Loader::new(Arc::new(Source), config).expect("a host"));
     world.configure(
         0,
         &resolved(serde_json::json!({"model": [
@@ -182,6 +180,31 @@ fn after_three_brakes_the_range_is_kept_from_the_models_by_decision() {
     world.json("d", r#"{"device_id":"d","t":1}"#);
     world.json("d", r#"{"device_id":"d","t":666}"#);
     world.end();
+    world
+}
+
+/// A decision that is not durable yet would be in force for the next owner and not for this one.
+#[test]
+fn nothing_is_folded_on_before_the_decision_to_skip_is_durable() {
+    let world = braking_world();
+    let lazy = ProcessorConfig { refold_budget: Duration::from_secs(3_600), ..brisk() };
+    let mut worker = world.worker("one", &lazy, true);
+    world.journal.hold();
+    for _ in 0..60 {
+        assert!(!worker.turn().expect("it runs"), "the end cannot be reached");
+        world.pass(Duration::from_millis(100));
+    }
+    let seen = world.view.partition(0).expect("it is owned");
+    assert_eq!(seen.brakes, 3, "{:?}", seen.phase);
+    world.journal.release();
+    world.run(&mut worker).expect("it goes on in the end");
+    assert_eq!(world.journal.topic(Topic::Control).len(), 1, "one decision");
+    assert_eq!(world.audits()[&0].totals.scoring_failed, 2);
+}
+
+#[test]
+fn after_three_brakes_the_range_is_kept_from_the_models_by_decision() {
+    let world = braking_world();
     let mut worker = world.worker("one", &brisk(), true);
     world.run(&mut worker).expect("it goes on in the end");
     assert_eq!(world.journal.topic(Topic::Control).len(), 1, "the decision");

@@ -1,5 +1,6 @@
 //! A partition in a worker's hands, from its assignment to its loss.
 
+use crate::controller::Written;
 use crate::outputs::Outputs;
 use crate::recovery::{Expected, Plan};
 use crate::state::PartitionState;
@@ -44,6 +45,10 @@ pub(super) struct Assigned {
     pub(super) cut_to: Option<i64>,
     pub(super) snapshots: Snapshots,
     pub(super) degraded: Option<String>,
+    /// It was made to go on from here: no re-fold from a snapshot before this can agree with what follows.
+    pub(super) continued: Option<i64>,
+    /// A decision that must be durable before anything is folded again.
+    pub(super) deciding: Option<Written>,
     pub(super) ticks: Ticks,
     /// Emergency brakes in a row, and altogether.
     pub(super) braked: (u32, u64),
@@ -93,6 +98,8 @@ impl Assigned {
             cut_to: committed,
             snapshots: Snapshots { taken_at: now, ..Snapshots::default() },
             degraded: None,
+            continued: None,
+            deciding: None,
             ticks: Ticks::default(),
             braked: (0, 0),
             setbacks: 0,

@@ -4,7 +4,7 @@ use super::{Flight, RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::commit::{Attempt, Cycle, Part};
 use crate::mutation::{self, Mutation};
 use crate::observe;
-use crate::recovery::METADATA_VERSION;
+use crate::recovery::{CONTINUED, METADATA_VERSION};
 use journal::METADATA_BYTES_MAX;
 use journal::port::{NewRecord, TopicPartition};
 use schemas::codec::Codec;
@@ -81,7 +81,13 @@ impl Worker {
         if part.snapshots.pending.as_ref().is_some_and(|locator| locator.covers_to <= mark.position) {
             let pending = part.snapshots.pending.take();
             part.snapshots.previous = std::mem::replace(&mut part.snapshots.current, pending);
+            let covered = part.snapshots.current.as_ref().map(|locator| locator.covers_to);
+            if part.continued.is_some() && covered >= part.continued {
+                part.continued = None;
+                part.snapshots.previous = None;
+            }
         }
+        let build = format!("{}{}", self.setup.build, part.continued.map_or("", |_| CONTINUED));
         let partition = i32::try_from(number).unwrap_or(i32::MAX);
         let audit = Audit {
             partition,
@@ -96,7 +102,7 @@ impl Worker {
         };
         let metadata = CommitMetadata {
             version: METADATA_VERSION,
-            build: self.setup.build.clone(),
+            build,
             generation: mark.generation,
             digest: audit.digest.clone(),
             write_clock: mark.write_clock,

@@ -4,7 +4,8 @@ use super::assigned::{Assigned, Phase};
 use super::{RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::controller;
 use crate::recovery::{self, NoPlan, Recovery, Verdict};
-use journal::port::{JournalError, TopicPartition};
+use journal::port::{Disposition, JournalError, TopicPartition};
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 /// Setbacks in a row after which `--until-end` gives up: some ten seconds.
@@ -85,7 +86,7 @@ impl Worker {
     }
 
     fn later(&mut self, part: &mut Assigned, why: JournalError) -> Result<(), WorkerError> {
-        if why.disposition() == journal::port::Disposition::Fatal {
+        if why.disposition() == Disposition::Fatal {
             return Err(self.journal_error(why));
         }
         part.setbacks += 1;
@@ -96,24 +97,63 @@ impl Worker {
 
     /// Tries a halted step again; after the third brake the range is kept from the models, by decision.
     fn resume_blocked(&mut self, part: &mut Assigned) -> Result<(), WorkerError> {
+        if part.deciding.is_some() {
+            self.decided(part);
+            return Ok(());
+        }
         let waiting = part.state.as_ref().and_then(|state| state.queue.range());
+        // What was committed with its scores is folded again with them, however long it takes.
+        let committed = matches!(part.phase, Phase::Blocked { expected: Some(_), .. });
         if part.braked.0 >= BRAKES_MAX
+            && !committed
             && let Some((first, last)) = waiting
         {
-            part.braked.0 = 0;
             let partition = part.partition.partition;
-            self.report(part.partition, format!("offsets {first} to {last} are kept from the models"));
             let codec = &self.setup.tools.codec;
-            if let Err(why) = controller::decide_skip(&*self.appender, codec, partition, (first, last + 1)) {
-                return self.later(part, why);
+            match controller::decide_skip(&*self.appender, codec, partition, (first, last + 1)) {
+                Ok(deciding) => {
+                    self.report(
+                        part.partition,
+                        format!("offsets {first} to {last} are kept from the models"),
+                    );
+                    part.deciding = Some(deciding);
+                    self.decided(part);
+                }
+                Err(why) if why.disposition() == Disposition::Fatal => return Err(self.journal_error(why)),
+                Err(why) => part.wait_blocked(self.now() + RETRY_MAX, why.to_string()),
             }
-            part.start_over(self.now());
             return Ok(());
         }
         if let Phase::Blocked { expected, .. } = &mut part.phase {
             part.phase = expected.take().map_or(Phase::Live, Phase::Replaying);
         }
+        // There may be nothing left to read before the committed position.
+        self.replay_on(part);
         Ok(())
+    }
+
+    /// Starts over once the decision is durable: folded earlier, the range would be scored by this owner and by no
+    /// later one.
+    fn decided(&self, part: &mut Assigned) {
+        let Some(answer) = &part.deciding else { return };
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => {
+                part.wait_blocked(self.now() + RETRY_MIN, "a decision is written".to_owned())
+            }
+            Ok(Ok(_)) => {
+                part.deciding = None;
+                part.braked.0 = 0;
+                part.start_over(self.now());
+            }
+            Ok(Err(why)) => {
+                part.deciding = None;
+                part.wait_blocked(self.now() + RETRY_MAX, format!("a decision was not written: {why}"));
+            }
+            Err(TryRecvError::Disconnected) => {
+                part.deciding = None;
+                part.wait_blocked(self.now() + RETRY_MAX, "a decision was not answered".to_owned());
+            }
+        }
     }
 
     /// A batch of a silent re-fold is done: its outputs are digested, the end is recognised.
@@ -183,7 +223,10 @@ impl Worker {
             adopted
         });
         match adopted {
-            Ok(()) => part.phase = Phase::Live,
+            Ok(()) => {
+                part.continued = Some(expected.mark.position);
+                part.phase = Phase::Live;
+            }
             Err(why) => {
                 let retry_at = self.now() + RETRY_MAX;
                 part.phase = Phase::Starting { retry_at, why: Some(why.to_string()) };
@@ -256,6 +299,14 @@ impl Assigned {
         match &self.phase {
             Phase::Starting { retry_at, .. } | Phase::Blocked { retry_at, .. } => *retry_at <= now,
             _ => false,
+        }
+    }
+
+    /// Waits on where it is blocked.
+    fn wait_blocked(&mut self, until: Duration, what_for: String) {
+        if let Phase::Blocked { retry_at, why, .. } = &mut self.phase {
+            *retry_at = until;
+            *why = what_for;
         }
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// What keeps the next snapshot.
 pub(super) const BY_REFOLD: &str = "refold-budget";
+/// A partition that was made to go on has a snapshot of its own so soon; the same again when writing it fails.
+const CONTINUED_AFTER: Duration = Duration::from_secs(1);
 /// See [`BY_REFOLD`].
 pub(super) const BY_SHARE: &str = "snapshot-share-percent";
 
@@ -15,10 +17,14 @@ impl Worker {
     pub(super) fn snapshot_bound(&self, part: &Assigned) -> Option<&'static str> {
         let config = &self.setup.config;
         let taken = &part.snapshots;
+        let since = self.now().saturating_sub(taken.taken_at);
+        if part.continued.is_some() && since >= CONTINUED_AFTER {
+            return None;
+        }
         if taken.records == 0 {
             return Some(BY_REFOLD);
         }
-        if self.now().saturating_sub(taken.taken_at) >= config.snapshot_interval_max {
+        if since >= config.snapshot_interval_max {
             return None;
         }
         let refold_us = u128::from(taken.records) * 1_000_000 / u128::from(self.fold_rate.max(1));
@@ -59,7 +65,7 @@ impl Worker {
             return;
         }
         let Some(written) = self.setup.snapshots.outcome(wait) else { return };
-        self.writing = None;
+        let partition = self.writing.take();
         match written.outcome {
             Ok(locator) => {
                 metrics::counter!("highwater_snapshot_bytes_total").increment(written.bytes as u64);
@@ -73,7 +79,7 @@ impl Worker {
             }
             Err(why) => {
                 metrics::counter!("highwater_snapshots_failed_total").increment(1);
-                tracing::warn!(worker = self.setup.name, partition = written.partition, why, "no snapshot");
+                tracing::warn!(worker = self.setup.name, partition, why, "no snapshot");
             }
         }
     }
