@@ -40,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) event_time: Option<i64>,
     /// JSON object; for a row that is none, what stands there, on one line.
     pub(crate) json: String,
+    /// Why it is none, where the file tells and ingest cannot know.
+    pub(crate) why: Option<String>,
 }
 
 /// A file being read.
@@ -94,9 +96,9 @@ impl Rows {
             Some(Found::Object(object)) => {
                 self.finish(object).with_context(|| self.place(self.number)).map(Some)
             }
-            Some(Found::Other(text)) => {
+            Some(Found::Other(text, why)) => {
                 let json = text.replace(['\n', '\r'], " ");
-                Ok(Some(Row { number: self.number, device: None, event_time: None, json }))
+                Ok(Some(Row { number: self.number, device: None, event_time: None, json, why }))
             }
         }
     }
@@ -120,7 +122,8 @@ impl Rows {
                 }
                 if record.len() != columns.len() {
                     let cells: Vec<&str> = record.iter().collect();
-                    return Ok(Some(Found::Other(cells.join(","))));
+                    let why = format!("it has {} cells, the first line has {}", record.len(), columns.len());
+                    return Ok(Some(Found::Other(cells.join(","), Some(why))));
                 }
                 let cells = columns.iter().zip(record.iter());
                 let named = cells.filter(|(column, cell)| !column.is_empty() && !cell.is_empty());
@@ -137,7 +140,9 @@ impl Rows {
                     let text = line.trim();
                     if !text.is_empty() {
                         let object = serde_json::from_str(text).ok();
-                        return Ok(Some(object.map_or_else(|| Found::Other(text.to_owned()), Found::Object)));
+                        return Ok(Some(
+                            object.map_or_else(|| Found::Other(text.to_owned(), None), Found::Object),
+                        ));
                     }
                 }
             }
@@ -173,14 +178,15 @@ impl Rows {
             object.insert("seq".to_owned(), Value::from(self.number));
             object.insert("boot".to_owned(), Value::from(self.boot.as_str()));
         }
-        Ok(Row { number: self.number, device, event_time, json: Value::Object(object).to_string() })
+        let json = Value::Object(object).to_string();
+        Ok(Row { number: self.number, device, event_time, json, why: None })
     }
 }
 
 enum Found {
     Object(Map<String, Value>),
     /// No object, or not as many cells as the header has.
-    Other(String),
+    Other(String, Option<String>),
 }
 
 fn require(columns: &[String], column: &str, flag: &str) -> Result<(), String> {
@@ -291,6 +297,7 @@ mod tests {
         let all = rows("a.csv", csv, &rules("timestamp")).expect("readable");
         assert_eq!(all.len(), 3);
         assert_eq!((all[0].number, all[0].json.as_str()), (1, "2021-08-01 19:48:00"));
+        assert_eq!(all[0].why.as_deref(), Some("it has 1 cells, the first line has 2"));
         let soon: Value = serde_json::from_str(&all[1].json).expect("json");
         assert_eq!(soon["ts"], "soon", "for ingest to refuse");
         assert_eq!(all[2].number, 3);

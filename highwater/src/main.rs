@@ -10,6 +10,8 @@ mod import;
 mod interrupt;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod table;
 mod telemetry;
 

@@ -27,7 +27,7 @@ use rusqlite::Connection;
 use schemas::Micros;
 use schemas::topic::Topic;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -104,6 +104,12 @@ impl SqliteConfig {
             clock: Arc::new(host_now),
         }
     }
+}
+
+/// Partitions of the journal in a file, when there is one that can be read now: an existing journal keeps its count.
+#[must_use]
+pub fn partitions_in(path: &Path) -> Option<u32> {
+    file::partitions_in(path)
 }
 
 fn host_now() -> Micros {
@@ -279,7 +285,7 @@ impl SqliteJournal {
             opened: Instant::now(),
             config,
         });
-        let writer = Writer { core: Arc::clone(&core), connection, slots, limits };
+        let writer = Writer { core: Arc::clone(&core), connection, slots, limits, failing: false };
         let thread = std::thread::Builder::new()
             .name("journal-writer".to_owned())
             .spawn(move || {

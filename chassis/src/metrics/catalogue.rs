@@ -39,11 +39,12 @@ macro_rules! catalogue {
 catalogue! {
     // The books.
     READINGS_TOTAL = Counter Count "highwater_readings_total"
-        "Readings by stage and outcome: received, accepted, rejected, duplicate, late, filtered, aggregated, written.";
+        "Readings by stage (ingest, processor) and outcome: received, accepted, rejected, returned; aggregated, \
+         filtered, duplicate, late, rejected.";
     READINGS_IN_FLIGHT = Gauge Count "highwater_readings_in_flight"
         "Readings received by a stage that have no outcome yet, measured by itself.";
     BOOKS_DIFFERENCE = Gauge Count "highwater_books_difference_readings"
-        "Received minus all outcomes minus in flight, by stage: anything but 0 is a fault.";
+        "Received minus all outcomes minus what waits inside, by stage: anything but 0 is a fault.";
     REJECTED_TOTAL = Counter Count "highwater_rejected_total"
         "Rejected records by stage and reason; each is also a dead letter.";
     // Listeners.
@@ -67,32 +68,81 @@ catalogue! {
     INGEST_BATCH_RECORDS = Histogram Count "highwater_ingest_batch_records"
         "Readings of a request.";
     // Processor.
-    PROCESSOR_COMMIT_SECONDS = Histogram Seconds "highwater_processor_commit_seconds"
-        "Duration of a commit.";
-    PROCESSOR_STAGE_SECONDS_TOTAL = Counter Seconds "highwater_processor_stage_seconds_total"
-        "Wall time of the poll thread by stage; the shares of all stages sum to 1.";
-    PROCESSOR_SNAPSHOT_SECONDS = Histogram Seconds "highwater_processor_snapshot_seconds"
-        "Duration of a snapshot.";
-    PROCESSOR_SNAPSHOT_BYTES = Histogram Bytes "highwater_processor_snapshot_bytes"
-        "Size of a snapshot.";
-    PROCESSOR_PARTITIONS = Gauge Count "highwater_processor_partitions"
-        "Partitions owned, by state.";
-    PROCESSOR_DEVICES = Gauge Count "highwater_processor_devices"
+    PARTITIONS = Gauge Count "highwater_partitions"
+        "Partitions held by this process, by state: starting, recovering, ok, degraded, blocked, quarantined.";
+    COMMITS_TOTAL = Counter Count "highwater_commits_total"
+        "Commits of the processor.";
+    COMMIT_RECORDS_TOTAL = Counter Count "highwater_commit_records_total"
+        "Result records committed by the processor.";
+    COMMITS_FAILED_TOTAL = Counter Count "highwater_commits_failed_total"
+        "Commits that the journal did not take at once; each is sent again from its buffer.";
+    TICKS_TOTAL = Counter Count "highwater_ticks_total"
+        "Tick records written because a timer was due in silence.";
+    DEVICES = Gauge Count "highwater_devices"
         "Devices held, by partition.";
-    PROCESSOR_PANES = Gauge Count "highwater_processor_panes"
+    PANES = Gauge Count "highwater_panes"
         "Panes held, by partition.";
-    // Scoring.
-    SCORING_ROWS_TOTAL = Counter Count "highwater_scoring_rows_total"
-        "Rows given to models, by model and outcome: scored, failed.";
-    SCORING_CALL_SECONDS = Histogram Seconds "highwater_scoring_call_seconds"
-        "Duration of a call into a model, by model.";
+    LATE_PARTIAL_READINGS = Gauge Count "highwater_late_partial_readings"
+        "Readings refused by some of their windows and taken by others, by partition; outside the books' sum.";
+    BEYOND_HORIZON_READINGS = Gauge Count "highwater_beyond_horizon_readings"
+        "Readings whose sequence number lies below the horizon of duplicates, by partition; taken, outside the sum.";
+    UNNAMED_VALUES = Gauge Count "highwater_unnamed_values"
+        "Values left out because their device has as many metrics as it may, by partition; outside the sum.";
+    LOST_OFFSETS = Gauge Count "highwater_lost_offsets"
+        "Offsets that retention deleted before they were read, by partition; anything but 0 is data lost.";
+    LOST_RECORDS_TOTAL = Counter Count "highwater_lost_records_total"
+        "The same, since this process started.";
+    SINCE_SNAPSHOT_RECORDS = Gauge Count "highwater_since_snapshot_records"
+        "Records folded since the last snapshot, by partition: what a restart folds again.";
+    SNAPSHOT_BYTES_TOTAL = Counter Bytes "highwater_snapshot_bytes_total"
+        "Bytes of snapshots written.";
+    SNAPSHOTS_FAILED_TOTAL = Counter Count "highwater_snapshots_failed_total"
+        "Snapshots that could not be written; the one before stays in force.";
+    REFOLD_DIFFERS_TOTAL = Counter Count "highwater_refold_differs_total"
+        "Partitions whose re-fold did not give what had been committed; each is quarantined.";
+    BOOKS_BALANCED = Gauge Count "highwater_books_balanced"
+        "1 when every line of the books of this process balances, else 0.";
+    // Backlog, by group, topic and partition.
+    LAG_RECORDS = Gauge Count "highwater_lag_records"
+        "Records behind the committed position.";
+    LAG_SECONDS = Gauge Seconds "highwater_lag_seconds"
+        "Age of the oldest record behind the committed position.";
+    LAG_STATE = Gauge Count "highwater_lag_state"
+        "1 for the state the partition is in, 0 for the others, by state.";
+    ARRIVAL_RATE = Gauge Count "highwater_arrival_records_per_second"
+        "Records appended.";
+    SERVICE_RATE = Gauge Count "highwater_service_records_per_second"
+        "Records worked off.";
+    PROGRESS_AGE_SECONDS = Gauge Seconds "highwater_progress_age_seconds"
+        "Since the committed position moved, or there was nothing to do.";
+    RECORDS_LOST = Gauge Count "highwater_records_lost"
+        "Records that retention deleted before the group read them.";
+    // The same under names that existing dashboards know; label cluster_name is `embedded`.
+    KAFKA_GROUP_OFFSET = Gauge Count "kafka_consumergroup_group_offset"
+        "Committed offset.";
+    KAFKA_GROUP_LAG = Gauge Count "kafka_consumergroup_group_lag"
+        "As highwater_lag_records.";
+    KAFKA_GROUP_LAG_SECONDS = Gauge Seconds "kafka_consumergroup_group_lag_seconds"
+        "As highwater_lag_seconds.";
+    KAFKA_GROUP_TOPIC_SUM = Gauge Count "kafka_consumergroup_group_topic_sum_lag"
+        "Sum over a topic's partitions.";
+    KAFKA_GROUP_SUM = Gauge Count "kafka_consumergroup_group_sum_lag"
+        "Sum over a group's partitions.";
+    KAFKA_GROUP_MAX = Gauge Count "kafka_consumergroup_group_max_lag"
+        "Greatest of a group's partitions.";
+    KAFKA_GROUP_MAX_SECONDS = Gauge Seconds "kafka_consumergroup_group_max_lag_seconds"
+        "Greatest of a group's partitions, in seconds.";
+    KAFKA_LATEST_OFFSET = Gauge Count "kafka_partition_latest_offset"
+        "End of a partition's log.";
+    KAFKA_EARLIEST_OFFSET = Gauge Count "kafka_partition_earliest_offset"
+        "First offset of a partition that is kept.";
     // Sink.
     SINK_ROWS_TOTAL = Counter Count "highwater_sink_rows_total"
         "Rows written to the store, by table.";
     SINK_WRITE_SECONDS = Histogram Seconds "highwater_sink_write_seconds"
         "Duration of a batch's write to the store.";
     FRESHNESS_SECONDS = Histogram Seconds "highwater_freshness_seconds"
-        "From a reading's receipt to a stage's result, by stage: ingested, processed, stored.";
+        "From a result's last contribution to its row in the store; stage is `stored`.";
 }
 
 /// Tells the installed recorder what each entry means.
@@ -117,7 +167,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), CATALOGUE.len());
         for entry in CATALOGUE {
-            assert!(entry.name.starts_with("highwater_"), "{}", entry.name);
+            let known = entry.name.starts_with("highwater_") || entry.name.starts_with("kafka_");
+            assert!(known, "{}", entry.name);
             assert_eq!(entry.name.ends_with("_total"), entry.kind == Kind::Counter, "{}", entry.name);
             assert!(entry.help.ends_with('.'), "{}", entry.name);
         }

@@ -123,6 +123,10 @@ impl Plan {
         let pace = Pace::parse(&args.rate)?;
         let time_column = args.time_column.clone().unwrap_or_else(|| "ts".to_owned());
         let rules = RowRules { device: args.device.clone(), time_column, zone };
+        for path in &args.files {
+            // A zone that is missing shows in the first row.
+            Rows::open(path, &rules)?.next_row()?;
+        }
         let files = args.files.iter().map(|path| Rows::open(path, &rules)).collect::<Result<_>>()?;
         Ok(Self { pace, files })
     }
@@ -214,7 +218,8 @@ impl Sender<'_> {
             if self.imported.rejected < REFUSALS_SHOWN_MAX {
                 let row = refusal["index"].as_u64().and_then(|index| batch.get(usize::try_from(index).ok()?));
                 let place = rows.place(row.map_or(0, |row| row.number));
-                let detail = refusal["detail"].as_str().unwrap_or_default();
+                let told = row.and_then(|row| row.why.as_deref());
+                let detail = told.or(refusal["detail"].as_str()).unwrap_or_default();
                 self.progress.say(&format!("{place} refused: {detail}"));
             }
             self.imported.rejected += 1;

@@ -83,7 +83,7 @@ async fn serve(settings: Settings, parts: Parts) -> Result<Outcome> {
     let hold = shutdown.hold(Phase::Close, "the books");
     let last_look = async {
         shutdown.reached(Phase::Close).await;
-        let books = live.closed_books();
+        let books = live.committed_books();
         drop(hold);
         books
     };

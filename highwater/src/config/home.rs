@@ -2,7 +2,7 @@
 
 use chassis::config::Problems;
 use journal::Retention;
-use journal::sqlite::SqliteConfig;
+use journal::sqlite::{SqliteConfig, partitions_in};
 use schemas::topic::Topic;
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub(crate) struct JournalConfig {
     #[serde(rename = "url", serialize_with = "sqlite_url")]
     pub(crate) path: PathBuf,
     pub(crate) partitions: u32,
+    /// Somebody configured them; else an existing file keeps its own count.
+    #[serde(skip)]
+    pub(crate) partitions_said: bool,
     #[serde(serialize_with = "chassis::config::printed::duration")]
     pub(crate) retention: Duration,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_or_none")]
@@ -112,6 +115,7 @@ impl RawJournal {
         JournalConfig {
             path: sqlite_path(&format!("{at}.url"), self.url.as_deref(), "sqlite:data/journal.db", problems),
             partitions: u32::try_from(partitions).unwrap_or(4),
+            partitions_said: self.partitions.is_some(),
             retention: problems.duration(&format!("{at}.retention"), self.retention.as_deref(), WEEK),
             retention_bytes: optional_size(
                 &format!("{at}.retention-bytes"),
@@ -136,7 +140,8 @@ impl JournalConfig {
     /// As the adapter takes it.
     pub(crate) fn sqlite(&self) -> SqliteConfig {
         let mut config = SqliteConfig::new(&self.path);
-        config.partitions = self.partitions;
+        let found = if self.partitions_said { None } else { partitions_in(&self.path) };
+        config.partitions = found.unwrap_or(self.partitions);
         config.append_queue_bytes_max = usize::try_from(self.append_queue_bytes_max).unwrap_or(usize::MAX);
         config.file_bytes_max = self.file_bytes_max;
         let kept = Retention { age: Some(self.retention), partition_bytes_max: self.retention_bytes };

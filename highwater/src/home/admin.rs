@@ -2,6 +2,8 @@
 //! admin; health, readiness and metrics are the chassis's own.
 
 mod extract;
+#[cfg(test)]
+mod tests;
 
 use self::extract::{Path, Query, Sent};
 use super::live::Live;

@@ -152,6 +152,21 @@ impl Live {
         Ok(Books::of(stages))
     }
 
+    /// The same when everything has stopped, and nobody holds a partition any more: as committed.
+    ///
+    /// # Errors
+    /// When the journal does not answer.
+    pub(crate) fn committed_books(&self) -> Result<Books, JournalError> {
+        let mut stages = Vec::new();
+        if self.processor.get().is_some() {
+            stages.push(Stage::sum("processor", "readings", trail::lines(&*self.journal, &self.codec)?));
+        }
+        if self.sink.get().is_some() {
+            stages.push(Stage::sink(&sink::books::committed(&*self.journal)?));
+        }
+        Ok(Books::of(stages))
+    }
+
     fn processor_stage(&self, processor: &Running) -> Result<Stage, JournalError> {
         let view = processor.get().view().clone();
         let owned = ops::books(&view, &*self.journal).map_err(|why| JournalError::Retry(why.to_string()))?;

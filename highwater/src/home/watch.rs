@@ -1,8 +1,11 @@
 //! The backlog monitor: measures once a second, and publishes the figures and the books as metrics.
 
 use super::live::Live;
+use super::processor::Running;
 use chassis::BoxError;
+use chassis::metrics as names;
 use chassis::shutdown::{Phase, Shutdown};
+use processor::view::PartitionPhase;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +33,7 @@ pub(crate) async fn run(live: Arc<Live>, shutdown: Shutdown) -> Result<(), BoxEr
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^52 are shown rounded by any scraper")]
 fn look(live: &Live) -> Result<(), journal::port::JournalError> {
     for group in live.measure()? {
         for series in lag::series(&group, CLUSTER) {
@@ -39,6 +43,17 @@ fn look(live: &Live) -> Result<(), journal::port::JournalError> {
         }
     }
     let books = live.closed_books()?;
-    metrics::gauge!("highwater_books_balanced").set(if books.balanced { 1.0 } else { 0.0 });
+    metrics::gauge!(names::BOOKS_BALANCED).set(if books.balanced { 1.0 } else { 0.0 });
+    // Ingest publishes its own.
+    for stage in books.stages.iter().filter(|stage| stage.stage != "ingest") {
+        let (in_flight, difference) = (stage.total.in_flight, stage.total.difference);
+        metrics::gauge!(names::READINGS_IN_FLIGHT, "stage" => stage.stage).set(in_flight as f64);
+        metrics::gauge!(names::BOOKS_DIFFERENCE, "stage" => stage.stage).set(difference as f64);
+    }
+    let partitions = live.processor().map(Running::partitions).unwrap_or_default();
+    for state in PartitionPhase::NAMES {
+        let count = partitions.iter().filter(|seen| seen.phase.name() == state).count();
+        metrics::gauge!(names::PARTITIONS, "state" => state).set(count as f64);
+    }
     Ok(())
 }

@@ -207,14 +207,20 @@ fn create(connection: &mut Connection, config: &SqliteConfig) -> Result<(), Jour
         .map_err(opening)?;
     if partitions != config.partitions {
         return Err(JournalError::Fatal(format!(
-            "{} has {partitions} partitions, {} are configured: a key would change its partition; replay into a \
-             new journal instead",
+            "{} has {partitions} partitions, {} are configured: a key would change its partition; leave the \
+             setting out, or begin another journal",
             path.display(),
             config.partitions
         )));
     }
     transaction.execute("UPDATE about SET value = value + 1 WHERE name = 'opened'", []).map_err(opening)?;
     transaction.commit().map_err(opening)
+}
+
+/// Partitions of the journal in a file, when there is one that can be read now.
+pub(super) fn partitions_in(path: &Path) -> Option<u32> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    connection.query_row("SELECT value FROM about WHERE name = 'partitions'", [], |row| row.get(0)).ok()
 }
 
 /// What an error while opening means.

@@ -40,6 +40,8 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) slots: Vec<Slot>,
     pub(super) limits: Limits,
+    /// The last commit failed, and that was said.
+    pub(super) failing: bool,
 }
 
 /// What an op is answered with, once the batch is committed.
@@ -116,10 +118,17 @@ impl Writer {
         let mut answers: Vec<Answer> =
             ops.iter().enumerate().map(|(index, op)| self.stage(index, op, &mut draft)).collect();
         match self.commit(&ops, draft) {
-            Ok(()) => {}
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the journal commits again");
+                }
+            }
             // Nothing was written: what only waited for its turn has had it.
             Err(error @ JournalError::Retry(_)) => {
-                tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
+                // Once: the callers try again until it is over.
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
+                }
                 answers.iter_mut().filter(|answer| answer.writes()).for_each(|answer| answer.refuse(&error));
                 self.make_room();
             }
@@ -162,7 +171,7 @@ impl Writer {
     fn make_room(&mut self) {
         let emptied = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
         if let Err(error) = emptied {
-            tracing::warn!(%error, "the write-ahead log could not be copied into the file");
+            tracing::debug!(%error, "the write-ahead log could not be copied into the file");
         }
         self.retain_slice();
     }
