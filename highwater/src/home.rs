@@ -23,7 +23,7 @@ use chassis::admin::{Admin, Readiness};
 use chassis::auth::Keys;
 use chassis::clock::Clock;
 use chassis::server::{ServerLimits, bind};
-use chassis::shutdown::Shutdown;
+use chassis::shutdown::{Hold, Phase, Shutdown};
 use chassis::supervise::Supervisor;
 use dashboard::{DashboardDeps, DashboardHandle};
 use ingest::{Ingest, IngestDeps};
@@ -103,6 +103,7 @@ pub(crate) struct Home {
     admin: SocketAddr,
     ingest: Option<SocketAddr>,
     dashboard: Option<SocketAddr>,
+    last_look: Option<Hold>,
 }
 
 impl Home {
@@ -113,6 +114,7 @@ impl Home {
     pub(crate) async fn start(settings: Settings, parts: Parts) -> Result<Self> {
         let metrics = telemetry::init(parts.service, &settings)?;
         let shutdown = Shutdown::new();
+        let last_look = parts.until_end.then(|| shutdown.hold(Phase::Close, "the books"));
         let supervisor = Supervisor::new(shutdown.clone());
         let readiness = Readiness::new();
         // Parts register when they start: until all have, nobody knows what is missing.
@@ -141,7 +143,7 @@ impl Home {
         starting.readiness.ready(STARTED);
         let Starting { supervisor, opened, live, .. } = starting;
         let journal = opened.journal;
-        Ok(Self { shutdown, supervisor, journal, live, admin: admin_address, ingest, dashboard })
+        Ok(Self { shutdown, supervisor, journal, live, admin: admin_address, ingest, dashboard, last_look })
     }
 
     /// What is known of the running parts.
@@ -169,6 +171,11 @@ impl Home {
         &self.shutdown
     }
 
+    /// With `until_end`: what keeps the files open until it is dropped, so that the books can be read at the end.
+    pub(crate) fn last_look(&mut self) -> Option<Hold> {
+        self.last_look.take()
+    }
+
     /// Begins the shutdown at a signal; a second one leaves at once.
     pub(crate) fn until_signal(&self) {
         let shutdown = self.shutdown.clone();
@@ -186,8 +193,11 @@ impl Home {
     /// The failure that ended it, or what did not stop in time.
     pub(crate) async fn run_until_stopped(self) -> Result<()> {
         let stopped = self.supervisor.join(GRACE).await;
+        // Whoever holds the last phase reads the files once more.
+        let closed = if self.shutdown.begun() { self.shutdown.closed(GRACE).await } else { Ok(()) };
         self.journal.close();
-        stopped.context("stopping")
+        stopped.context("stopping")?;
+        closed.context("stopping")
     }
 }
 
@@ -223,10 +233,13 @@ async fn try_addresses(settings: &Settings, parts: Parts) -> Result<()> {
         ("ingest", parts.ingest, settings.ingest.listen),
         ("dashboard", parts.dashboard, settings.dashboard.listen),
     ];
+    // Held until all are tried: two services may have been given the same one.
+    let mut tried = Vec::new();
     let mut refused = Vec::new();
     for (service, _, address) in wanted.into_iter().filter(|(_, runs, _)| *runs) {
-        if let Err(error) = bind(address).await {
-            refused.push(format!("`{service}.listen`: {error}"));
+        match bind(address).await {
+            Ok(listener) => tried.push(listener),
+            Err(error) => refused.push(format!("`{service}.listen`: {error}")),
         }
     }
     if refused.is_empty() {
