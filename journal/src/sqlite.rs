@@ -285,7 +285,7 @@ impl SqliteJournal {
             opened: Instant::now(),
             config,
         });
-        let writer = Writer { core: Arc::clone(&core), connection, slots, limits, failing: false };
+        let writer = Writer { core: Arc::clone(&core), connection, slots, limits, said: None };
         let thread = std::thread::Builder::new()
             .name("journal-writer".to_owned())
             .spawn(move || {

@@ -65,7 +65,7 @@ pub(crate) async fn dashboard(args: ServiceArgs) -> Result<Outcome> {
 }
 
 async fn serve(settings: Settings, parts: Parts) -> Result<Outcome> {
-    let home = Home::start(settings, parts).await?;
+    let mut home = Home::start(settings, parts).await?;
     let addresses = [("ingest", home.ingest()), ("page", home.dashboard()), ("admin", Some(home.admin()))];
     for (what, address) in addresses {
         if let Some(address) = address {
@@ -74,13 +74,13 @@ async fn serve(settings: Settings, parts: Parts) -> Result<Outcome> {
     }
     home.until_signal();
     let (live, shutdown) = (Arc::clone(home.live()), home.shutdown().clone());
+    let hold = home.last_look();
     let stopped = home.run_until_stopped();
     if !parts.until_end {
         stopped.await?;
         return Ok(Outcome::Done);
     }
     // Everything is committed, and the journal still answers.
-    let hold = shutdown.hold(Phase::Close, "the books");
     let last_look = async {
         shutdown.reached(Phase::Close).await;
         let books = live.committed_books();

@@ -18,7 +18,7 @@ use schemas::Micros;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A partition as the file has it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,9 +40,12 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) slots: Vec<Slot>,
     pub(super) limits: Limits,
-    /// The last commit failed, and that was said.
-    pub(super) failing: bool,
+    /// When a commit that failed was last spoken of.
+    pub(super) said: Option<Instant>,
 }
+
+/// A disk that stays full is spoken of so often.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// What an op is answered with, once the batch is committed.
 enum Answer {
@@ -118,15 +121,11 @@ impl Writer {
         let mut answers: Vec<Answer> =
             ops.iter().enumerate().map(|(index, op)| self.stage(index, op, &mut draft)).collect();
         match self.commit(&ops, draft) {
-            Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("the journal commits again");
-                }
-            }
+            Ok(()) => {}
             // Nothing was written: what only waited for its turn has had it.
             Err(error @ JournalError::Retry(_)) => {
-                // Once: the callers try again until it is over.
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN_AFTER) {
+                    self.said = Some(Instant::now());
                     tracing::warn!(%error, ops = ops.len(), "the journal could not commit; the callers try again");
                 }
                 answers.iter_mut().filter(|answer| answer.writes()).for_each(|answer| answer.refuse(&error));

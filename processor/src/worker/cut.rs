@@ -184,12 +184,15 @@ impl Worker {
             return;
         }
         metrics::counter!("highwater_commits_failed_total").increment(1);
-        tracing::warn!(
-            worker = self.setup.name,
-            why,
-            attempts = self.attempts,
-            "a commit failed; sending it again"
-        );
+        // Ever more seldom: it may last until somebody makes room.
+        if self.attempts.is_power_of_two() {
+            tracing::warn!(
+                worker = self.setup.name,
+                why,
+                attempts = self.attempts,
+                "a commit failed; sending it again"
+            );
+        }
         cycle.resolve_first = resolve_first;
         let backoff = RETRY_MIN.saturating_mul(1 << self.attempts.min(10)).min(RETRY_MAX);
         self.flight = Some(Flight::Waiting { cycle, retry_at: self.now() + backoff });
