@@ -3,6 +3,9 @@
 //!
 //! Does not live here: the scenarios (`tests/`), or any code of the pipeline.
 //!
+//! `cargo test -p e2e` builds the binary first. `HIGHWATER_BIN` names another one to be tested; `E2E_KILLS` and
+//! `E2E_SEED` make the kills more, and other ones.
+//!
 //! Invariants:
 //! * Nothing waits for a length of time: every wait is for something, and bounded.
 //! * A process that a test started is gone when the test is over, also when it fails.
