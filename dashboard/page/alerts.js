@@ -1,7 +1,7 @@
 // Alerts as they come, newest first.
 
 import { ask, keep } from "./ask.js";
-import { badge, empty, fill, h, heading, table, tableRow } from "./dom.js";
+import { badge, empty, fill, h, heading, sentence, table, tableRow } from "./dom.js";
 import { listen } from "./events.js";
 import { time, value } from "./format.js";
 
@@ -42,7 +42,7 @@ export function alertsView(root, parameters) {
       draw();
     } catch (error) {
       event.target.disabled = false;
-      event.target.textContent = `${error.message} Try again`;
+      event.target.textContent = `${error.message.replaceAll("`", "")} Try again`;
     }
   }
 
@@ -86,7 +86,7 @@ export function kindBadge(alert) {
 
 function alertRow(alert) {
   const link = h("a", { href: deviceLink(alert), "data-alert": key(alert) }, alert.device_id);
-  return { cells: [time(alert.event_time), link, kindBadge(alert), alert.message, value(alert.value)], class: Date.now() - (alert.fresh || 0) < FRESH_MS && "fresh" };
+  return { cells: [time(alert.event_time), link, kindBadge(alert), sentence(alert.message), value(alert.value)], class: Date.now() - (alert.fresh || 0) < FRESH_MS && "fresh" };
 }
 
 function deviceLink(alert) {
@@ -98,7 +98,7 @@ function deviceLink(alert) {
 export function alertList(alerts) {
   if (!alerts.length) return empty("No alerts in this range.");
   const columns = COLUMNS.filter((column) => column.title !== "Device");
-  const rows = alerts.map((alert) => [time(alert.event_time), kindBadge(alert), alert.message, value(alert.value)]);
+  const rows = alerts.map((alert) => [time(alert.event_time), kindBadge(alert), sentence(alert.message), value(alert.value)]);
   const shown = table("Alerts of this device, newest first", columns, rows.slice(0, 20));
   if (rows.length > 20) shown.querySelector("tbody").append(tableRow(columns, ["", "", `and ${rows.length - 20} more in this range`, ""]));
   return shown;

@@ -1,6 +1,6 @@
 // Asking the server: every failure has words, and is tried again.
 
-import { fill, h } from "./dom.js";
+import { fill, h, sentence } from "./dom.js";
 
 const TIMEOUT_MS = 15_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000];
@@ -78,7 +78,7 @@ export function keep(load, every, problem) {
 
   function show(error) {
     fill(problem, h("div", { class: "problem", role: "alert" },
-      h("p", {}, h("strong", {}, "This could not be loaded. "), error.message, " Trying again."),
+      h("p", {}, h("strong", {}, "This could not be loaded. "), sentence(error.message), " Trying again."),
       h("button", { type: "button", onclick: run }, "Try now")));
   }
 

@@ -5,6 +5,7 @@ import { badge, empty, fill, h, heading, table } from "./dom.js";
 import { count, rate, span } from "./format.js";
 
 const TONES = { ok: "good", silent: "info", draining: "info", behind: "warn", growing: "bad", stuck: "bad", lost: "bad", unassigned: "bad" };
+const UNWELL = new Set(["warn", "bad"]);
 const WORDS = {
   ok: "Keeping up", silent: "Nothing arrives", draining: "Catching up", behind: "Behind", growing: "Falling behind", stuck: "Stuck",
 };
@@ -18,9 +19,11 @@ export function backlogView(root) {
   const sentence = h("p", { class: "lead" }, "Loading…");
   const readers = h("div");
   const list = h("div");
+  const partitions = h("details", { class: "card-details", open: true }, h("summary", {}, "By partition"), list);
   fill(root, heading("Backlog"), problem, sentence, h("section", { class: "card", "aria-label": "Readers" }, readers),
-    h("section", { class: "card", "aria-label": "Partitions" }, h("h2", { class: "card-title" }, "By partition"), list),
+    h("section", { class: "card", "aria-label": "Partitions" }, partitions),
     h("p", { class: "muted small" }, "Unread: records received and not yet committed by the reader. Oldest: how long the first of them has waited. Rates are of the last half minute or so."));
+  let first = true;
   const lag = keep(async (signal) => draw(await ask("/v1/lag", {}, signal)), 2_000, problem);
 
   function draw(answer) {
@@ -28,6 +31,9 @@ export function backlogView(root) {
     const groups = answer.groups ?? [];
     sentence.textContent = answer.sentence ?? "";
     readers.parentElement.hidden = !groups.length;
+    // The readers say it in short: their partitions are unfolded when asked for, or when one of them wants to be seen.
+    if (first && groups.length) partitions.open = lines.some((line) => UNWELL.has(TONES[line.state]));
+    first = false;
     if (groups.length) {
       const columns = COLUMNS.filter((column) => column.title !== "Partition");
       const largest = Math.max(1, ...groups.map((group) => group.lag_records ?? 0));

@@ -34,6 +34,8 @@ export function deviceView(root, id, parameters) {
       h("section", { class: "card", "aria-label": "Alerts" }, h("h2", { class: "card-title" }, "Alerts"), alerts),
       h("section", { class: "card", "aria-label": "Clock and open windows" }, h("h2", { class: "card-title" }, "Now"), state)));
 
+  /** What has no meaning without a device. */
+  const drawing = [legend, readout, asTable];
   let device;
   let series = [];
   let drawn = () => {};
@@ -44,11 +46,12 @@ export function deviceView(root, id, parameters) {
       device = await ask(devicePath(id), {}, signal);
     } catch (error) {
       if (error instanceof AskError && error.status === 404) {
-        nothing(error.message);
+        nothing();
         return;
       }
       throw error;
     }
+    for (const part of drawing) part.hidden = false;
     drawFacts();
     if (!chosen.metric) chosen.metric = await alerted(signal);
     choose();
@@ -56,10 +59,11 @@ export function deviceView(root, id, parameters) {
     await Promise.all([loadSeries(signal), loadState(signal)]);
   }, 15_000, problem);
 
-  function nothing(message) {
+  function nothing() {
+    for (const part of drawing) part.hidden = true;
     fill(facts);
     fill(pickers);
-    fill(figure, empty("Nothing is stored of this device yet.", message, "The first row appears when its first window closes."));
+    fill(figure, empty("Nothing is known of this device yet.", "It appears here with its first stored window, alert or metadata."));
     fill(alerts, empty("No alerts."));
     fill(state, empty("No state."));
   }
@@ -195,17 +199,23 @@ export function deviceView(root, id, parameters) {
 }
 
 const PANES_SHOWN = 30;
+/** A device's facts in the order they are read in; what is not here follows under its own name. */
+const FACTS = {
+  clock: "Device clock", max_event: "Greatest event time", last_receipt: "Last receipt", receipt_now: "Receipt now", forgotten_at: "Forgotten at",
+  partition: "Partition", generation: "Generation",
+};
 
 /** A device's clock, and its windows: those that take readings first, those published already in a line. */
 function factsOf(known) {
-  const plain = Object.entries(known).filter(([name, entry]) => name !== "device_id" && entry !== null && typeof entry !== "object");
+  const names = [...new Set([...Object.keys(FACTS), ...Object.keys(known)])].filter((name) => name !== "device_id");
+  const plain = names.map((name) => [name, known[name]]).filter(([, entry]) => entry !== null && entry !== undefined && typeof entry !== "object");
   const panes = (known.windows ?? []).flatMap((window) => (window.panes ?? []).map((pane) => ({ window: window.window, ...pane })));
   const open = panes.filter((pane) => pane.phase !== "emitted");
   const columns = [{ title: "Window" }, { title: "From" }, { title: "To" }, { title: "Readings", number: true }, { title: "Open because" }];
   const rows = open.slice(0, PANES_SHOWN).map((pane) => [pane.window, time(pane.start), time(pane.end), count(pane.readings), pane.why ?? pane.phase]);
   const published = panes.length - open.length;
   return [
-    h("dl", { class: "facts-list" }, plain.map(([name, entry]) => h("div", {}, h("dt", {}, title(name)), h("dd", {}, fact(entry))))),
+    h("dl", { class: "facts-list" }, plain.map(([name, entry]) => h("div", {}, h("dt", {}, FACTS[name] ?? title(name)), h("dd", {}, fact(entry))))),
     panes.length > 0 && h("h3", { class: "card-title small-title" }, `Open windows (${count(open.length)})`),
     rows.length > 0 && table("Open windows", columns, rows),
     published > 0 && h("p", { class: "muted small pad" }, `${count(published)} windows are published and still take late readings.`),

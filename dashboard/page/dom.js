@@ -20,14 +20,21 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Says something to those who listen to the page. */
+const QUOTED = /`([^`]*)`/;
+
+/** A sentence of the server's: what it quotes in backticks is set as a name. */
+export function sentence(text) {
+  return h("span", {}, String(text).split(QUOTED).map((part, at) => (at % 2 ? h("code", {}, part) : part)));
+}
+
+/** Says something to those who listen to the page; a backtick is nothing to say. */
 export function announce(text) {
-  document.getElementById("announce").textContent = text;
+  document.getElementById("announce").textContent = text.replaceAll("`", "");
 }
 
 /** What stands where there is nothing yet: what is missing, and what to do. */
 export function empty(title, ...lines) {
-  return h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), lines.map((line) => h("p", {}, line)));
+  return h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), lines.map((line) => h("p", {}, typeof line === "string" ? sentence(line) : line)));
 }
 
 /** A state in a word, colored. */

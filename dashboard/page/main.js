@@ -1,7 +1,7 @@
 // The frame: which view is shown, the state of the connection, and what is said of new alerts.
 
 import { alertsView } from "./alerts.js";
-import { announce, fill, h } from "./dom.js";
+import { announce, fill, h, sentence } from "./dom.js";
 import { backlogView } from "./backlog.js";
 import { booksView } from "./books.js";
 import { connect, listen } from "./events.js";
@@ -30,7 +30,7 @@ function route(first) {
   const root = h("div", { class: "view" });
   fill(content, root);
   if (name === "device" && rest.length) {
-    const id = decodeURIComponent(rest.join("/"));
+    const id = decoded(rest.join("/"));
     shown = "fleet";
     document.title = `${id} · Highwater`;
     stop = deviceView(root, id, parameters);
@@ -53,6 +53,15 @@ function route(first) {
   }
 }
 
+/** An address that was typed by hand may not be one that can be decoded: then it is the id as it stands. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 let fresh = 0;
 let toasted = 0;
 
@@ -72,7 +81,7 @@ function noticeAlert(alert) {
   if (shown === "alerts") return;
   const toasts = document.getElementById("toasts");
   const toast = h("div", { class: "toast" },
-    h("a", { href: `#/device/${encodeURIComponent(alert.device_id)}` }, h("strong", {}, alert.device_id), h("span", {}, alert.message)),
+    h("a", { href: `#/device/${encodeURIComponent(alert.device_id)}` }, h("strong", {}, alert.device_id), sentence(alert.message)),
     h("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => toast.remove() }, "×"));
   toasts.append(toast);
   while (toasts.childElementCount > TOASTS_MAX) toasts.firstElementChild.remove();

@@ -119,6 +119,31 @@ async function liveAlert(page) {
   check(came, "a new alert appears by itself");
   check(await page.evaluate(() => globalThis.neverReloaded === true), "without reloading");
   check((await page.locator("#announce").textContent()).includes("New alert"), "and is announced");
+  check(!(await page.locator("body").textContent()).includes("`"), "names are set as names, not between backticks");
+  check((await page.locator("tbody code").count()) > 0, "an alert names what it is about");
+}
+
+/** The partitions lie folded below their readers, and unfold. */
+async function backlog(page) {
+  await go(page, "#/backlog");
+  const summary = page.locator(".card-details > summary", { hasText: "By partition" });
+  await summary.waitFor({ timeout: PATIENCE });
+  const rows = page.locator(".card-details tbody tr");
+  check(await eventually(async () => (await rows.count()) > 0), "the partitions are there");
+  if (!(await rows.first().isVisible())) await summary.click();
+  check(await eventually(() => rows.first().isVisible(), 5_000), "the partitions unfold");
+}
+
+/** A device nobody knows, and an address that cannot be decoded, are said and not drawn. */
+async function unknownDevice(page) {
+  for (const hash of ["#/device/nobody-at-all", "#/device/%E0%A4%A"]) {
+    await go(page, hash);
+    const said = page.locator(".empty-title", { hasText: "Nothing is known of this device" });
+    check(await eventually(() => said.isVisible(), 10_000), `${hash}: it is said that nothing is known`);
+    check(!(await page.locator(".legend").isVisible()), `${hash}: no legend without a chart`);
+  }
+  // Those answers were asked for.
+  page.wrong = page.wrong.filter((wrong) => !wrong.includes("404"));
 }
 
 async function keyboard(page) {
@@ -243,6 +268,8 @@ try {
   const page = await open(browser, {});
   const device = await overviewAndChart(page);
   await liveAlert(page);
+  await backlog(page);
+  await unknownDevice(page);
   await keyboard(page);
   await close(page, "desktop");
   await schemes(browser, device);
