@@ -117,13 +117,15 @@ fn explained(view: DeviceView) -> DeviceExplained {
 }
 
 fn pane(pane: &PaneState, watermark: Option<Micros>, names: &[String]) -> PaneExplained {
-    let seconds = |span: Micros| span.max(0).div_euclid(1_000_000);
     let (phase, why) = match pane.phase {
         Phase::Live => {
             let missing = watermark.map_or(0, |watermark| pane.end.saturating_sub(watermark));
+            let ahead = match missing.max(0).div_euclid(1_000_000) {
+                0 => "less than a second".to_owned(),
+                seconds => format!("{seconds} s"),
+            };
             let why = format!(
-                "its end is {} s ahead of the device's watermark; a later reading or silence closes it",
-                seconds(missing)
+                "its end is {ahead} ahead of the device's watermark; a later reading or silence closes it"
             );
             ("live", why)
         }
