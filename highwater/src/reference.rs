@@ -67,7 +67,7 @@ fn every_documented_setting_exists() {
             } else {
                 format!("{section}.{key}={{ nothing = 1 }}")
             };
-            let told = settings(&[set.clone()]).map_or_else(|told| told, |_| String::new());
+            let told = settings(std::slice::from_ref(&set)).map_or_else(|told| told, |_| String::new());
             assert!(!told.contains("no such") && !told.contains("unknown field"), "{set}: {told}");
         }
     }

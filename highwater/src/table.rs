@@ -28,6 +28,11 @@ pub(crate) fn lines(rows: &[Value], columns: &[(&str, &str)]) -> Vec<String> {
     lines
 }
 
+/// A value in one line, as in a cell.
+pub(crate) fn text(value: &Value) -> String {
+    cell(Some(value)).0
+}
+
 fn cell(value: Option<&Value>) -> (String, bool) {
     match value {
         None | Some(Value::Null) => ("-".to_owned(), false),

@@ -153,6 +153,17 @@ fn print_table(rows: &Value, columns: &[(&str, &str)]) {
     }
 }
 
+/// Every state that has something to say has it in the column `why`.
+fn with_reasons(rows: &Value) -> Value {
+    let mut rows = rows.clone();
+    for row in rows.as_array_mut().into_iter().flatten() {
+        if let Some(until) = row["until"].as_i64() {
+            row["why"] = json!(format!("folds again up to {until}"));
+        }
+    }
+    rows
+}
+
 /// `partitions`.
 ///
 /// # Errors
@@ -161,7 +172,7 @@ pub(crate) async fn partitions(action: PartitionsAction) -> Result<Outcome> {
     match action {
         PartitionsAction::List(target) => {
             let answer = target.client()?.get("/v1/partitions").await?;
-            say(&target, &answer, |answer| print_table(&answer["items"], &PARTITION_COLUMNS));
+            say(&target, &answer, |answer| print_table(&with_reasons(&answer["items"]), &PARTITION_COLUMNS));
         }
         PartitionsAction::Explain { partition, target } => {
             let answer = target.client()?.get(&format!("/v1/partitions/{partition}")).await?;
@@ -247,6 +258,7 @@ fn lines_of(value: &Value, depth: usize) {
     fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     for (name, field) in fields {
         match field {
+            Value::Array(items) if items.is_empty() => out!("{indent}{name}: none"),
             Value::Object(_) => {
                 out!("{indent}{name}:");
                 lines_of(field, depth + 1);
@@ -258,7 +270,7 @@ fn lines_of(value: &Value, depth: usize) {
                         out!("{indent}  -");
                         lines_of(item, depth + 2);
                     } else {
-                        out!("{indent}  - {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                        out!("{indent}  - {}", table::text(item));
                     }
                 }
             }
@@ -267,5 +279,40 @@ fn lines_of(value: &Value, depth: usize) {
                 out!("{indent}{name}: {}", other.as_str().map_or_else(|| other.to_string(), str::to_owned))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use processor::view::PartitionPhase as Phase;
+
+    #[test]
+    fn every_state_of_a_partition_has_its_line() {
+        let why = || "so".to_owned();
+        let phases = [
+            Phase::Starting { why: None },
+            Phase::Recovering { until: 7 },
+            Phase::Ok,
+            Phase::Degraded { why: why() },
+            Phase::Blocked { why: why() },
+            Phase::Quarantined { why: why() },
+        ];
+        let rows = serde_json::to_value(&phases).expect("serializable");
+        let columns = [PARTITION_COLUMNS[1], PARTITION_COLUMNS[7]];
+        let lines = table::lines(with_reasons(&rows).as_array().expect("rows"), &columns);
+        let cells: Vec<Vec<&str>> =
+            lines.iter().map(|line| line.splitn(2, ' ').map(str::trim).collect()).collect();
+        let names: Vec<&str> = cells.iter().skip(1).map(|row| row[0]).collect();
+        assert_eq!(names, Phase::NAMES);
+        let reasons: Vec<&str> = cells.iter().map(|row| row[1]).collect();
+        assert_eq!(reasons, ["why", "-", "folds again up to 7", "-", "so", "so", "so"]);
+    }
+
+    #[test]
+    fn a_stage_that_is_off_says_by_how_much() {
+        let stage = json!({"stage": "sink", "unit": "records", "received": 3, "outcomes": {"written": 2},
+            "in_flight": 0, "difference": 1});
+        assert_eq!(stage_line(&stage), "sink       3 records = 2 written; 0 in flight; OFF BY 1");
     }
 }

@@ -68,10 +68,28 @@ async fn in_force(target: &Target) -> Result<(i64, Pipeline)> {
 
 /// In the words of the file.
 fn differences(in_force: &Pipeline, here: &Pipeline) -> Result<Vec<Value>> {
-    let words = |pipeline| serde_json::to_value(RawPipelineConfig::from(pipeline));
+    let words =
+        |pipeline| Ok::<_, serde_json::Error>(said(serde_json::to_value(RawPipelineConfig::from(pipeline))?));
     let mut found = Vec::new();
     compare("", &words(in_force)?, &words(here)?, &mut found);
     Ok(found)
+}
+
+/// Without what is not said, and with definitions by their name: a window more is one difference.
+fn said(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, field)| !field.is_null())
+            .map(|(name, field)| (name, said(field)))
+            .collect(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(|item| item["name"].is_string()) => {
+            let named = |item: Value| (item["name"].as_str().unwrap_or_default().to_owned(), said(item));
+            items.into_iter().map(named).collect()
+        }
+        Value::Array(items) => items.into_iter().map(said).collect(),
+        other => other,
+    }
 }
 
 /// Leaves that differ, by dotted key.
@@ -124,7 +142,7 @@ mod tests {
             raw.resolve(&|_| None, &mut chassis::config::Problems::default())
         };
         let found = differences(&pipeline("1m"), &pipeline("90s")).expect("comparable");
-        assert_eq!(found, [json!({ "key": "window[0].size", "in_force": "1m", "here": "90s" })]);
+        assert_eq!(found, [json!({ "key": "window.w.size", "in_force": "1m", "here": "90s" })]);
         assert!(differences(&pipeline("1m"), &pipeline("60s")).expect("comparable").is_empty());
     }
 }
