@@ -15,6 +15,7 @@ use schemas::codec::Codec;
 use schemas::contract::Contract;
 use schemas::topic::Topic;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// The chained digest of a partition's outputs.
 pub type Chain = [u8; 16];
@@ -27,8 +28,16 @@ pub struct Outputs {
     entries: Vec<Entry>,
     offset: i64,
     receipt: Micros,
-    next: [u32; Topic::ALL.len()],
+    next: Next,
+    /// Greatest offset so far.
+    newest: i64,
+    /// Where the numbering of records that are behind stands: while readings wait for their scores, a record has
+    /// outputs when it is read and again when it is folded.
+    behind: BTreeMap<i64, Next>,
 }
+
+/// The index that the next output to each topic gets.
+type Next = [u32; Topic::ALL.len()];
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -52,15 +61,25 @@ impl Outputs {
             entries: Vec::new(),
             offset: -1,
             receipt: 0,
-            next: [0; Topic::ALL.len()],
+            next: Next::default(),
+            newest: -1,
+            behind: BTreeMap::new(),
         }
     }
 
     /// Outputs from now on are the work of the record at `offset`, at the receipt time `receipt` of the partition.
     pub(crate) fn at(&mut self, offset: i64, receipt: Micros) {
         if offset != self.offset {
+            if self.next != Next::default() {
+                self.behind.insert(self.offset, self.next);
+            }
+            self.next = if offset > self.newest {
+                self.newest = offset;
+                Next::default()
+            } else {
+                self.behind.remove(&offset).unwrap_or_default()
+            };
             self.offset = offset;
-            self.next = [0; Topic::ALL.len()];
         }
         self.receipt = receipt;
     }
@@ -112,6 +131,9 @@ impl Outputs {
         self.arena.clear();
         self.entries.clear();
         self.offset = -1;
+        self.next = Next::default();
+        self.newest = -1;
+        self.behind.clear();
     }
 
     /// Gives every waiting output its write clock and its link in the chain, counts it, and appends the finished

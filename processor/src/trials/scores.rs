@@ -253,3 +253,62 @@ fn what_a_waiting_record_brings_due_is_committed_with_it_and_not_before() {
     world.check().expect("the same bytes");
     assert_eq!(world.view.incidents(), []);
 }
+
+/// A record that evicts a device lets time pass at once, and its own reading waits for its scores all the same.
+#[test]
+fn batches_do_not_change_the_order_of_what_an_eviction_and_its_record_bring_forth() {
+    let mut first = None;
+    for records in [1, 2_000] {
+        let mut world = World::new(1);
+        world.models = Arc::new(loader());
+        let raw = serde_json::json!({
+            "window": [{"name": "10s", "size": "10s", "early-count": 1}],
+            "model": [{"name": "ewma", "each": ["temp"], "threshold": 3.0}],
+            "time": {"stalled-after": "45s", "device-retention": "24h", "clock-ahead": "restamp"},
+        });
+        world.configure(0, &resolved(raw));
+        for device in ["a", "b", "c"] {
+            world.json(device, &format!(r#"{{"device_id":"{device}","temp":1,"hum":2}}"#));
+        }
+        world.journal.advance(Duration::from_secs(25 * 3_600));
+        let ahead = world.journal.now() + 3_600_000_000;
+        world.json("d", &format!(r#"{{"device_id":"d","temp":1,"hum":2,"ts":{ahead}}}"#));
+        world.append(0, None, b"nonsense".to_vec());
+        world.json("d", r#"{"device_id":"d","temp":1,"hum":2}"#);
+        world.end();
+        let config = ProcessorConfig { poll_records_max: records, ..brisk() };
+        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+        let alerts: Vec<Alert> = decoded(&world, Topic::Alerts);
+        let ids: std::collections::BTreeSet<&str> = alerts.iter().map(|alert| alert.id.as_str()).collect();
+        assert_eq!(ids.len(), alerts.len(), "{alerts:?}");
+        assert_eq!(first.get_or_insert(world.written()), &world.written(), "{records} records a poll");
+    }
+}
+
+/// What is loaded from a snapshot goes on with its first record as if nothing had been.
+#[test]
+fn a_snapshot_does_not_change_the_order_of_what_its_first_record_brings_forth() {
+    let mut first = None;
+    for restarted in [false, true] {
+        let mut world = World::new(1);
+        world.models = Arc::new(loader());
+        let raw = serde_json::json!({
+            "window": [{"name": "10s", "size": "10s", "early-count": 1}],
+            "model": [{"name": "ewma", "each": ["temp"], "threshold": 3.0}],
+        });
+        world.configure(0, &resolved(raw));
+        for device in ["a", "b", "c"] {
+            world.json(device, &format!(r#"{{"device_id":"{device}","temp":1,"hum":2}}"#));
+        }
+        if restarted {
+            world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+        }
+        world.journal.advance(Duration::from_secs(3_600));
+        world.json("d", r#"{"device_id":"d","temp":1,"hum":2}"#);
+        world.append(0, None, b"nonsense".to_vec());
+        world.json("d", r#"{"device_id":"d","temp":1,"hum":2}"#);
+        world.end();
+        world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+        assert_eq!(first.get_or_insert(world.written()), &world.written(), "restarted: {restarted}");
+    }
+}
