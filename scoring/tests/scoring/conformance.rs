@@ -22,6 +22,15 @@ fn load(component: &Component) -> (ModelSet, usize) {
     panic!("{} wants more columns than these tests have", component.name)
 }
 
+#[test]
+fn the_version_of_a_definition_is_the_one_its_scores_carry() {
+    let model = ewma("{}", each(&["a"]));
+    let set = loader().load(std::slice::from_ref(&model)).unwrap();
+    let loaded = set.models().next().unwrap().version.clone();
+    assert_eq!(scoring::version_of(&model), Some(loaded));
+    assert_eq!(scoring::version_of(&Model { component: "ewma".to_owned(), ..model }), None);
+}
+
 /// Plain and odd values of three series, in a fixed order.
 fn trials(columns: usize) -> Vec<Trial> {
     let odd = [0.0, -0.0, 1e300, -1e300, 5e-324, f64::MAX, f64::MIN, 1.0];
