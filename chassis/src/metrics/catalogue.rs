@@ -99,7 +99,7 @@ catalogue! {
     SNAPSHOTS_FAILED_TOTAL = Counter Count "highwater_snapshots_failed_total"
         "Snapshots that could not be written; the one before stays in force.";
     REFOLD_DIFFERS_TOTAL = Counter Count "highwater_refold_differs_total"
-        "Partitions whose re-fold did not give what had been committed; each is quarantined.";
+        "Partitions whose re-fold did not give what had been committed: quarantined, or degraded after another build.";
     BOOKS_BALANCED = Gauge Count "highwater_books_balanced"
         "1 when every line of the books of this process balances, else 0.";
     // Backlog, by group, topic and partition.

@@ -8,7 +8,7 @@ use schemas::topic::Topic;
 
 /// Audit records looked through from the end of a partition; each is one commit of it.
 const TAIL_RECORDS: i64 = 64;
-/// Bytes of one read.
+/// Records of one read.
 const READ_RECORDS: usize = 1_000;
 
 /// Terms of a reading's outcome.

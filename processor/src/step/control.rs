@@ -1,6 +1,5 @@
 //! Records that change how readings are read: configuration and device metadata.
 
-use super::emit::Emit;
 use super::{Halt, Models, Tools};
 use crate::outputs::Outputs;
 use crate::state::{Core, PartitionState, Rules, Version, settings};
@@ -68,15 +67,8 @@ impl PartitionState {
             .map_err(|why| unreadable(generation, &why.to_string()))?;
         let settings = settings(&pipeline, &mut core.names);
         // Rows of definitions that go are still rows of the configuration they were collected under.
-        let mut emit = Emit {
-            out,
-            fleet: &mut core.fleet,
-            names: &core.names,
-            rules: &core.rules,
-            scratch: &mut core.scratch.aggregate,
-            evicted: &mut core.scratch.evicted,
-        };
-        core.windows.configure(settings, receipt, &mut emit);
+        let (windows, mut emit) = core.emitting(out);
+        windows.configure(settings, receipt, &mut emit);
         core.rules = rules;
         core.evictions_from = Micros::MIN;
         core.fleet.watch(pipeline.stalled_after);

@@ -10,6 +10,7 @@ use schemas::record::{Alert, AlertKind, Late, Reading, Refusal, Stage};
 use schemas::topic::Topic;
 use scoring::Lane;
 use windowing::api::{Observation, PaneLimit, Slot, Taken, Value};
+use windowing::partition::Partition;
 
 /// Refusals that a late reading names: more might not fit into a record.
 const REFUSALS_MAX: usize = 1_000;
@@ -35,11 +36,10 @@ pub(super) struct Taking<'a> {
 }
 
 impl Core {
-    /// Time passes up to a record: what is due fires, devices are forgotten.
+    /// The windows, and what takes their emissions.
     #[inline]
-    pub(super) fn pass(&mut self, offset: i64, receipt: Micros, lane: &mut Lane, out: &mut Outputs) {
-        out.at(offset, receipt);
-        let mut emit = Emit {
+    pub(super) fn emitting<'a>(&'a mut self, out: &'a mut Outputs) -> (&'a mut Partition, Emit<'a>) {
+        let emit = Emit {
             out,
             fleet: &mut self.fleet,
             names: &self.names,
@@ -47,7 +47,15 @@ impl Core {
             scratch: &mut self.scratch.aggregate,
             evicted: &mut self.scratch.evicted,
         };
-        self.windows.advance(receipt, &mut emit);
+        (&mut self.windows, emit)
+    }
+
+    /// Time passes up to a record: what is due fires, devices are forgotten.
+    #[inline]
+    pub(super) fn pass(&mut self, offset: i64, receipt: Micros, lane: &mut Lane, out: &mut Outputs) {
+        out.at(offset, receipt);
+        let (windows, mut emit) = self.emitting(out);
+        windows.advance(receipt, &mut emit);
         if !self.scratch.evicted.is_empty() {
             self.forget_evicted(lane);
         }
@@ -117,16 +125,9 @@ impl Core {
         if taking.restamped {
             self.restamped(taking, out);
         }
-        let mut emit = Emit {
-            out,
-            fleet: &mut self.fleet,
-            names: &self.names,
-            rules: &self.rules,
-            scratch: &mut self.scratch.aggregate,
-            evicted: &mut self.scratch.evicted,
-        };
         let observation = Observation { event_time: taking.event_time, offset: taking.source.offset, values };
-        match self.windows.observe(taking.slot, &observation, &mut emit) {
+        let (windows, mut emit) = self.emitting(out);
+        match windows.observe(taking.slot, &observation, &mut emit) {
             Ok(taken) => {
                 self.fleet.touch(taking.slot, taking.receipt);
                 self.remember(taking.slot, taking.event_time, taking.mark, taking.repeat);
@@ -221,15 +222,8 @@ impl Core {
 
     /// No more readings are expected.
     pub(super) fn end(&mut self, slot: Option<Slot>, lane: &mut Lane, out: &mut Outputs) {
-        let mut emit = Emit {
-            out,
-            fleet: &mut self.fleet,
-            names: &self.names,
-            rules: &self.rules,
-            scratch: &mut self.scratch.aggregate,
-            evicted: &mut self.scratch.evicted,
-        };
-        self.windows.end(slot, &mut emit);
+        let (windows, mut emit) = self.emitting(out);
+        windows.end(slot, &mut emit);
         self.forget_evicted(lane);
     }
 }

@@ -5,6 +5,7 @@ use crate::commit::{Attempt, Cycle, Part};
 use crate::mutation::{self, Mutation};
 use crate::observe;
 use crate::recovery::{CONTINUED, METADATA_VERSION};
+use chassis::metrics as names;
 use journal::METADATA_BYTES_MAX;
 use journal::port::{NewRecord, TopicPartition};
 use schemas::codec::Codec;
@@ -183,7 +184,7 @@ impl Worker {
         if cycle.parts.is_empty() {
             return;
         }
-        metrics::counter!("highwater_commits_failed_total").increment(1);
+        metrics::counter!(names::COMMITS_FAILED_TOTAL).increment(1);
         // Ever more seldom: it may last until somebody makes room.
         if self.attempts.is_power_of_two() {
             tracing::warn!(

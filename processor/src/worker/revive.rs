@@ -4,6 +4,7 @@ use super::assigned::{Assigned, Phase};
 use super::{RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::controller;
 use crate::recovery::{self, NoPlan, Recovery, Verdict};
+use chassis::metrics as names;
 use journal::port::{Disposition, JournalError, TopicPartition};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
@@ -189,7 +190,7 @@ impl Worker {
         match recovery::compare(&state.mark(), &expected, &self.setup.build) {
             Verdict::Same => {}
             Verdict::OtherBuild(what) => {
-                metrics::counter!("highwater_refold_differs_total").increment(1);
+                metrics::counter!(names::REFOLD_DIFFERS_TOTAL).increment(1);
                 self.report(
                     part.partition,
                     format!("another build computed something else; going on: {what}"),
@@ -198,7 +199,7 @@ impl Worker {
                 self.adopt(part, &expected);
             }
             Verdict::Differs(what) => {
-                metrics::counter!("highwater_refold_differs_total").increment(1);
+                metrics::counter!(names::REFOLD_DIFFERS_TOTAL).increment(1);
                 self.quarantine(part, what, Some(expected));
             }
         }
@@ -247,7 +248,7 @@ impl Worker {
         if let (Phase::Live, Some(state)) = (&part.phase, &mut part.state) {
             let from = state.position();
             state.note_lost(from, start);
-            metrics::counter!("highwater_lost_records_total").increment((start - from).cast_unsigned());
+            metrics::counter!(names::LOST_RECORDS_TOTAL).increment((start - from).cast_unsigned());
             self.report(
                 partition,
                 format!(

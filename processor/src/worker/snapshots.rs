@@ -3,6 +3,7 @@
 use super::assigned::{Assigned, Phase};
 use super::{Worker, WorkerError};
 use crate::snapshot::Blob;
+use chassis::metrics as names;
 use std::time::Duration;
 
 /// What keeps the next snapshot.
@@ -68,7 +69,7 @@ impl Worker {
         let partition = self.writing.take();
         match written.outcome {
             Ok(locator) => {
-                metrics::counter!("highwater_snapshot_bytes_total").increment(written.bytes as u64);
+                metrics::counter!(names::SNAPSHOT_BYTES_TOTAL).increment(written.bytes as u64);
                 // Of an assignment that is over, or of a state that was thrown away: nobody will ever refer to it.
                 if let Some(part) = self.parts.get_mut(&written.partition)
                     && part.position().is_some_and(|position| locator.covers_to <= position)
@@ -78,7 +79,7 @@ impl Worker {
                 }
             }
             Err(why) => {
-                metrics::counter!("highwater_snapshots_failed_total").increment(1);
+                metrics::counter!(names::SNAPSHOTS_FAILED_TOTAL).increment(1);
                 tracing::warn!(worker = self.setup.name, partition, why, "no snapshot");
             }
         }

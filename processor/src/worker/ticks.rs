@@ -3,6 +3,7 @@
 
 use super::Worker;
 use super::assigned::{Phase, Ticks};
+use chassis::metrics as names;
 use journal::port::{NewRecord, TopicPartition};
 use schemas::Micros;
 use schemas::record::Raw;
@@ -59,7 +60,7 @@ impl Worker {
                 }
             });
             match self.appender.append(vec![record], done) {
-                Ok(()) => metrics::counter!("highwater_ticks_total").increment(1),
+                Ok(()) => metrics::counter!(names::TICKS_TOTAL).increment(1),
                 Err(why) => tracing::debug!(%why, "no room for a tick; the next one will do"),
             }
         }
