@@ -114,7 +114,7 @@ impl Device {
                 };
                 self.deep += u32::from(pane.deep);
                 track.due = track.due.min(if pane.live { end } else { Micros::MAX });
-                track.insert(at, pane);
+                track.insert(at, pane, rule.assigner, &standing.times);
                 at
             }
         };

@@ -89,7 +89,7 @@ pub(crate) struct Device {
     /// By window definition.
     pub(crate) tracks: Box<[Track]>,
     pub(crate) overrides: Option<Box<Overrides>>,
-    pub(crate) boots: Option<Box<Boots>>,
+    pub(crate) boots: Boots,
     pub(crate) deep: u32,
 }
 
@@ -108,7 +108,7 @@ impl Device {
             armed_shift: Micros::MAX,
             tracks: vec![Track::default(); windows].into_boxed_slice(),
             overrides: None,
-            boots: None,
+            boots: Boots::default(),
             deep: 0,
         }
     }

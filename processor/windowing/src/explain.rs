@@ -27,14 +27,16 @@ impl Partition {
                 .enumerate()
                 .map(|(k, rule)| self.window(device, k, rule))
                 .collect(),
-            boots: device.boots.as_deref().map_or_else(Vec::new, |boots| {
-                let state = |boot: &crate::sequence::Boot| BootState {
-                    boot: boot.id.as_deref().map(str::to_owned),
-                    greatest: boot.greatest,
-                    newest: boot.newest,
-                };
-                boots.list().iter().map(state).collect()
-            }),
+            boots: device
+                .boots
+                .list()
+                .iter()
+                .map(|boot| BootState {
+                    boot: boot.id().map(str::to_owned),
+                    greatest: boot.greatest(),
+                    newest: boot.newest(),
+                })
+                .collect(),
         }
     }
 

@@ -4,7 +4,6 @@ use crate::api::{Footprint, Metric, Micros};
 use crate::device::Device;
 use crate::pane::Pane;
 use crate::partition::Partition;
-use crate::sequence::Boots;
 use crate::slices::Slices;
 use crate::track::Track;
 
@@ -29,9 +28,9 @@ fn device_bytes(device: &Device) -> usize {
     let tracks = device.tracks.iter().map(|track| {
         size_of::<Track>()
             + track.seals.heap_bytes()
-            + track.newest.capacity() * size_of::<(Metric, Micros)>()
+            + if track.newest.spilled() { track.newest.capacity() * size_of::<(Metric, Micros)>() } else { 0 }
     });
-    let boots = device.boots.as_deref().map_or(0, |boots| size_of::<Boots>() + boots.heap_bytes());
+    let boots = device.boots.heap_bytes();
     let overrides = device.overrides.as_deref().map_or(0, size_of_val);
     size_of::<Device>() + device.id.heap_bytes() + tracks.sum::<usize>() + boots + overrides
 }

@@ -19,7 +19,6 @@ use crate::configure;
 use crate::device::Device;
 use crate::effects::{Rearm, Scope};
 use crate::mutation::{Mutant, Mutation};
-use crate::sequence::Boots;
 use crate::timers::Timers;
 
 mod firing;
@@ -188,15 +187,13 @@ impl Partition {
 
     /// What a sequence number is to a device; remembers nothing.
     pub fn sequence(&self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) -> Sequence {
-        let boots = self.device(slot).boots.as_deref();
-        boots.map_or(Sequence::Fresh, |boots| boots.ask(boot, seq, event_time))
+        self.device(slot).boots.ask(boot, seq, event_time)
     }
 
     /// Remembers the sequence number of an accepted reading.
     pub fn mark(&mut self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) {
         let mutant = self.mutant;
-        let boots = self.device_mut(slot).boots.get_or_insert_with(|| Box::new(Boots::default()));
-        boots.mark(boot, seq, event_time, mutant);
+        self.device_mut(slot).boots.mark(boot, seq, event_time, mutant);
     }
 
     /// Fires everything due at or before `receipt`, each timer as of its own deadline, and evicts.
@@ -315,6 +312,13 @@ impl Partition {
             let device = self.slots[slot as usize].as_ref().filter(|device| device.armed == deadline)?;
             Some(device.deadline(&self.settings.windows, self.settings.idle_retention, self.mutant))
         })
+    }
+
+    /// When to look again whether a timer of a pane is due: at or before `by` exactly if one is due by then and nothing
+    /// arrives, else some time after `by` and never later than the first deadline. Unlike [`Self::next_deadline`] it
+    /// costs what has come near since the last look, not what there is: for callers that ask all the time.
+    pub fn wake_at(&mut self, by: Micros) -> Option<Micros> {
+        self.least_timer_by(by).or_else(|| self.timers.peek().map(|(bound, _)| bound))
     }
 
     /// Receipt time at which a device is evicted if nothing arrives; a lower bound like [`Self::next_deadline`].

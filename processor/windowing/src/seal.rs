@@ -2,6 +2,8 @@
 //!
 //! Invariant: intervals are half-open, ascending, apart from each other, and at most [`SEALS_MAX`].
 
+use smallvec::SmallVec;
+
 use crate::api::Micros;
 
 /// Most intervals kept per device and window definition.
@@ -10,7 +12,7 @@ pub(crate) const SEALS_MAX: usize = 16;
 /// Sealed starts (sessions: sealed event times).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seals {
-    list: Vec<(Micros, Micros)>,
+    list: SmallVec<[(Micros, Micros); 1]>,
 }
 
 impl Seals {
@@ -72,12 +74,12 @@ impl Seals {
     pub(crate) fn restore(list: Vec<(Micros, Micros)>) -> Option<Self> {
         let whole = list.len() <= SEALS_MAX && list.iter().all(|(start, end)| start < end);
         let apart = list.windows(2).all(|pair| pair[0].1 < pair[1].0);
-        (whole && apart).then_some(Self { list })
+        (whole && apart).then(|| Self { list: list.into_iter().collect() })
     }
 
     /// Bytes beyond its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.list.capacity() * size_of::<(Micros, Micros)>()
+        if self.list.spilled() { self.list.capacity() * size_of::<(Micros, Micros)>() } else { 0 }
     }
 }
 

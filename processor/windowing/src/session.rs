@@ -71,7 +71,7 @@ impl Device {
                 let all_deep = deep_before as usize == parts.len();
                 if parts.len() > 1 || first.start != start {
                     let merged = self.join(window, parts, start, scope, sink);
-                    self.tracks[usize::from(window)].insert(index, merged);
+                    self.tracks[usize::from(window)].insert(index, merged, rule.assigner, &standing.times);
                 }
                 let pane = &mut self.tracks[usize::from(window)].panes[index];
                 pane.end = end;
@@ -85,7 +85,7 @@ impl Device {
                 let Some(pane) = open(at, own_end, reading, rule, standing, scope) else {
                     return Verdict::Early;
                 };
-                track.insert(index, pane);
+                track.insert(index, pane, rule.assigner, &standing.times);
             }
         }
         let track = &mut self.tracks[usize::from(window)];

@@ -3,12 +3,18 @@
 //! Invariants: panes ascend strictly by start; `due` is at most every watermark at which a pane of the track
 //! completes or is dropped; what is emitted or dropped here is counted by whoever asked for it.
 
+use smallvec::SmallVec;
+
 use crate::api::{Assigner, Emission, Kind, Metric, Micros, ScoreStats, Sink, Slot, Stats, WindowRule};
+use crate::assigner;
 use crate::device::Times;
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
 use crate::seal::Seals;
 use crate::slices::Slices;
+
+/// Greatest start emitted, by metric: most devices have one metric.
+pub(crate) type Newest = SmallVec<[(Metric, Micros); 1]>;
 
 /// One device's side of one window definition.
 #[derive(Clone, Debug)]
@@ -22,7 +28,7 @@ pub(crate) struct Track {
     pub(crate) panes: Vec<Pane>,
     pub(crate) seals: Seals,
     /// Greatest start emitted, by metric.
-    pub(crate) newest: Vec<(Metric, Micros)>,
+    pub(crate) newest: Newest,
     /// Hopping windows only.
     pub(crate) slices: Option<Box<Slices>>,
 }
@@ -35,11 +41,14 @@ impl Default for Track {
             due: Micros::MAX,
             panes: Vec::new(),
             seals: Seals::default(),
-            newest: Vec::new(),
+            newest: Newest::new(),
             slices: None,
         }
     }
 }
+
+/// Most panes that are made room for before they are there.
+const STEADY_PANES_MAX: usize = 8;
 
 /// Whose emission it is.
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +90,22 @@ impl Track {
     }
 
     /// Puts a new pane where [`Track::find`] said.
-    pub(crate) fn insert(&mut self, index: usize, pane: Pane) {
+    #[inline]
+    pub(crate) fn insert(&mut self, index: usize, pane: Pane, assigner: Assigner, times: &Times) {
         if self.panes.len() == self.panes.capacity() {
-            // Doubling would waste half of most devices' panes.
-            self.panes.reserve_exact(1 + self.panes.len() / 8);
+            self.grow(assigner, times);
         }
         self.panes.insert(index, pane);
+    }
+
+    /// Doubling would waste half of most devices' panes, and growing one by one leaves holes in the heap that nothing
+    /// fits: a device with a second pane gets what one of steady readings keeps.
+    fn grow(&mut self, assigner: Assigner, times: &Times) {
+        let len = self.panes.len();
+        let steady =
+            if len == 1 { assigner::panes_kept(assigner, times.disorder, times.lateness) } else { 0 };
+        let more = steady.min(STEADY_PANES_MAX).saturating_sub(len);
+        self.panes.reserve_exact(more.max(1 + len / 8));
     }
 
     /// Emits the changed metrics of a pane, or all of them.
@@ -191,7 +210,7 @@ pub(crate) fn takes(rule: &WindowRule, metric: Metric) -> bool {
 }
 
 /// Remembers an emission's start; false when a later window of the series was emitted.
-fn note_newest(newest: &mut Vec<(Metric, Micros)>, metric: Metric, start: Micros) -> bool {
+fn note_newest(newest: &mut Newest, metric: Metric, start: Micros) -> bool {
     match newest.iter_mut().find(|(known, _)| *known == metric) {
         Some((_, greatest)) => {
             let is_newest = start >= *greatest;

@@ -38,7 +38,7 @@ fn a_restart_is_recognized_by_its_times() {
     assert_eq!(take(&mut boots, None, 0, 5000), Sequence::Fresh, "below the range, newer than all");
     assert_eq!(take(&mut boots, None, 1999, 1999), Sequence::Fresh, "the bitmap began anew at 0");
     assert_eq!(take(&mut boots, None, 1999, 6000), Sequence::Fresh, "marked, newer than all");
-    assert_eq!(boots.list()[0].greatest, 1999);
+    assert_eq!(boots.list()[0].greatest(), 1999);
     assert_eq!(take(&mut boots, None, 1999, 6000), Sequence::Duplicate);
 }
 
@@ -90,7 +90,7 @@ proptest! {
                 marked.insert(seq);
             }
             newest = newest.max(Some(at));
-            let bits: u32 = boots.list()[0].bits.iter().map(|word| word.count_ones()).sum();
+            let bits: u32 = boots.list()[0].bits().iter().map(|word| word.count_ones()).sum();
             let greatest = marked.last().copied().unwrap_or_default();
             prop_assert_eq!(bits as usize, marked.range(greatest - 1023..).count());
         }

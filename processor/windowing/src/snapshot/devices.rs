@@ -9,7 +9,7 @@ use crate::api::{Assigner, LoadError, Metric, Overrides, ScoreStats, Settings, W
 use crate::device::Device;
 use crate::pane::{NEVER, Pane, Rare, Series};
 use crate::seal::Seals;
-use crate::sequence::{Boot, Boots};
+use crate::sequence::{Bits, Boot, Boots};
 use crate::slices::{Slice, Slices};
 use crate::track::Track;
 
@@ -25,7 +25,7 @@ pub(super) fn save(device: &Device, to: &mut Writer<'_>) {
             to.maybe(time, Writer::int);
         }
     });
-    to.list(device.boots.as_deref().map_or(&[], Boots::list), save_boot);
+    to.list(device.boots.list(), save_boot);
     for track in &device.tracks {
         save_track(track, to);
     }
@@ -40,9 +40,8 @@ pub(super) fn load(from: &mut Reader<'_>, settings: &Settings) -> Result<Device,
     device.clocks.last_receipt = from.int()?;
     device.clocks.created_at = from.int()?;
     device.overrides = from.maybe(load_overrides)?.map(Box::new);
-    let boots =
+    device.boots =
         Boots::restore(from.list(load_boot)?).ok_or(LoadError::Damaged("boots contradict each other"))?;
-    device.boots = (!boots.list().is_empty()).then(|| Box::new(boots));
     let mut tracks = Vec::with_capacity(settings.windows.len());
     for rule in &settings.windows {
         tracks.push(load_track(from, rule)?);
@@ -67,19 +66,20 @@ fn load_overrides(from: &mut Reader<'_>) -> Result<Overrides, LoadError> {
 }
 
 fn save_boot(to: &mut Writer<'_>, boot: &Boot) {
-    to.maybe(boot.id.as_deref(), Writer::text);
-    to.int(boot.greatest);
-    to.int(boot.newest);
-    boot.bits.iter().for_each(|word| to.unsigned(*word));
+    to.maybe(boot.id(), Writer::text);
+    to.int(boot.greatest());
+    to.int(boot.newest());
+    boot.bits().iter().for_each(|word| to.unsigned(*word));
 }
 
 fn load_boot(from: &mut Reader<'_>) -> Result<Boot, LoadError> {
     let id = from.maybe(|from| from.text().map(Into::into))?;
-    let mut boot = Boot { id, greatest: from.int()?, newest: from.int()?, bits: [0; 16] };
-    for word in &mut boot.bits {
+    let (greatest, newest) = (from.int()?, from.int()?);
+    let mut bits = Bits::default();
+    for word in &mut bits {
         *word = from.unsigned()?;
     }
-    Ok(boot)
+    Ok(Boot::restore(id, greatest, newest, bits))
 }
 
 fn save_track(track: &Track, to: &mut Writer<'_>) {
@@ -107,7 +107,7 @@ fn load_track(from: &mut Reader<'_>, rule: &WindowRule) -> Result<Track, LoadErr
     let mut track = Track { floor: from.int()?, not_before: from.int()?, ..Track::default() };
     let seals = from.list(|from| Ok((from.int()?, from.int()?)))?;
     track.seals = Seals::restore(seals).ok_or(LoadError::Damaged("seals out of order"))?;
-    track.newest = from.list(|from| Ok((Metric(from.small()?), from.int()?)))?;
+    track.newest = from.list(|from| Ok((Metric(from.small()?), from.int()?)))?.into_iter().collect();
     track.panes = from.list(load_pane)?;
     let session = matches!(rule.assigner, Assigner::Session { .. });
     let ordered = |pair: &[Pane]| pair[0].start < pair[1].start && (!session || pair[0].end <= pair[1].start);
