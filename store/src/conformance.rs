@@ -311,6 +311,12 @@ fn alerts_page_by_device_and_overall(store: &dyn Store) {
     assert_eq!(every(3, |page| store.alerts(None, span, page)), expected);
     expected.retain(|row| row.device_id == "b");
     assert_eq!(every(1, |page| store.alerts(Some("b"), span, page)), expected);
+    // A page goes on below the cursor and below the span's end, whichever is earlier.
+    let cursor = store.alerts(None, ALWAYS, &first(1)).expect("alerts").next;
+    let newest = every(100, |page| store.alerts(None, ALWAYS, page))[0].event_time;
+    let before = Span { from: Micros::MIN, to: newest - 1 };
+    let narrowed = store.alerts(None, before, &Page { limit: 100, cursor }).expect("alerts");
+    assert!(!narrowed.items.is_empty() && narrowed.items.iter().all(|alert| alert.event_time < before.to));
 }
 
 fn devices_appear_and_go(store: &dyn Store) {

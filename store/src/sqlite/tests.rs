@@ -146,6 +146,40 @@ fn readers_are_bounded_and_come_back() {
 }
 
 #[test]
+fn a_connection_that_comes_back_wakes_who_waits_for_it() {
+    let options = SqliteOptions { readers_max: 1, busy: Duration::from_secs(60), ..SqliteOptions::default() };
+    let Scratch { store, _folder } = scratch(options);
+    let (store, (tell, told)) = (Arc::new(store), std::sync::mpsc::channel());
+    // Whether the other waits already when the connection comes back is up to the scheduler: once in many rounds it does.
+    for round in 0..50 {
+        let taken = store.readers.lock().unwrap().pop().unwrap();
+        let (other, done, begun) = (Arc::clone(&store), tell.clone(), Arc::new(std::sync::Barrier::new(2)));
+        let begins = Arc::clone(&begun);
+        let waiting = std::thread::spawn(move || {
+            begins.wait();
+            done.send(other.totals().is_ok()).unwrap();
+        });
+        begun.wait();
+        (0..round * 20).for_each(|_| std::thread::yield_now());
+        drop(Lent { store: &store, connection: Some(taken) });
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
+        waiting.join().unwrap();
+    }
+}
+
+#[test]
+fn a_page_has_no_more_rows_than_a_page_may_have() {
+    let Scratch { store, _folder } = scratch(SqliteOptions::default());
+    let rows = i64::from(read::ROWS_MAX) + 1;
+    let many: Vec<Write> = (0..rows).map(|i| Write::Score(score("d", "m", i, i, 100 + i))).collect();
+    store.write(&many).unwrap();
+    let page = store.scores("d", None, ALWAYS, &first(u32::MAX)).unwrap();
+    assert_eq!(page.items.len(), read::ROWS_MAX as usize);
+    let rest = store.scores("d", None, ALWAYS, &Page { limit: u32::MAX, cursor: page.next }).unwrap();
+    assert_eq!((rest.items.len(), rest.next), (1, None));
+}
+
+#[test]
 fn reads_go_on_while_another_thread_writes() {
     let Scratch { store, _folder } = scratch(SqliteOptions::default());
     let store = Arc::new(store);
@@ -195,6 +229,33 @@ fn rows_expire_by_write_clock_in_slices() {
     let totals = store.totals().unwrap();
     assert_eq!((totals.scores, totals.alerts), (0, 1), "alerts are kept for ever here");
     assert_eq!(store.latest("d").unwrap()[0].start, 2_499 * second, "what was last known stays");
+}
+
+#[test]
+fn a_withdrawn_row_that_expires_was_counted_out_before() {
+    let retention = Retention { windows: Some(Duration::from_secs(1)), scores: None, alerts: None };
+    let Scratch { store, _folder } = scratch(SqliteOptions { retention, ..SqliteOptions::default() });
+    let (first, second) = (aggregate("d", 0, 1, 100), aggregate("d", 60_000_000, 1, 100));
+    store.write(&[Write::Aggregate(first), Write::Aggregate(second)]).unwrap();
+    store.write(&[Write::Aggregate(retraction("d", 0, 2, 101))]).unwrap();
+    assert_eq!(store.totals().unwrap().windows, 1);
+    store.write(&[Write::Aggregate(aggregate("d", 60_000_000, 2, 2_000_000))]).unwrap();
+    assert_eq!(store.totals().unwrap().windows, 1);
+    let kept: i64 =
+        store.writer().connection.query_row("SELECT count(*) FROM windows", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1, "the withdrawn row is gone");
+}
+
+#[test]
+fn a_clock_that_runs_ahead_empties_nothing() {
+    let day = Duration::from_secs(86_400);
+    let retention = Retention { windows: Some(day), scores: None, alerts: None };
+    let Scratch { store, _folder } = scratch(SqliteOptions { retention, ..SqliteOptions::default() });
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let micros = |time: Duration| Micros::try_from(time.as_micros()).unwrap();
+    store.write(&[Write::Aggregate(aggregate("d", 0, 1, micros(now)))]).unwrap();
+    store.write(&[Write::Aggregate(aggregate("d", 60_000_000, 1, micros(now + day * 400)))]).unwrap();
+    assert_eq!(store.totals().unwrap().windows, 2);
 }
 
 #[test]
