@@ -242,10 +242,11 @@ impl PartitionState {
         }
     }
 
-    /// Receipt time at which something happens if nothing arrives.
+    /// When to look again whether something happens if nothing arrives: at or before `by` exactly if something is due
+    /// by then, else some time after `by` and never later than the first deadline.
     #[must_use]
-    pub fn next_deadline(&mut self) -> Option<Micros> {
-        let windows = self.core.windows.next_deadline();
+    pub fn wake_at(&mut self, by: Micros) -> Option<Micros> {
+        let windows = self.core.windows.wake_at(by);
         let stalled = self.core.fleet.stall_deadline();
         windows.into_iter().chain(stalled).min()
     }

@@ -114,7 +114,7 @@ pub struct PartitionView {
     pub devices: usize,
     /// Panes open.
     pub panes: u32,
-    /// Receipt time at which something happens if nothing arrives.
+    /// Receipt time at which something may happen if nothing arrives: never later than the first deadline.
     #[serde(serialize_with = "crate::ops::rfc3339_or_null")]
     pub next_deadline: Option<Micros>,
     /// Latest durable snapshot.

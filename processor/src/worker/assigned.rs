@@ -228,7 +228,7 @@ impl Assigned {
             view.unnamed_values = state.unnamed_values();
             view.devices = state.devices();
             view.panes = state.panes();
-            view.next_deadline = state.next_deadline();
+            view.next_deadline = state.wake_at(seen_at);
         }
         view
     }

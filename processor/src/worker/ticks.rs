@@ -23,7 +23,7 @@ impl Worker {
         let gap = self.setup.config.tick_gap_min;
         let waits =
             self.parts.values_mut().filter(|part| matches!(part.phase, Phase::Live)).filter_map(|part| {
-                let deadline = part.state.as_mut()?.next_deadline()?;
+                let deadline = part.state.as_mut()?.wake_at(journal_now)?;
                 let due =
                     Duration::from_micros(u64::try_from(deadline.saturating_sub(journal_now)).unwrap_or(0));
                 Some(due.max(part.ticks.not_before(deadline, gap).saturating_sub(now)))
@@ -40,7 +40,8 @@ impl Worker {
         for part in self.parts.values_mut() {
             let live = matches!(part.phase, Phase::Live) && !part.paused;
             let Some(state) = part.state.as_mut().filter(|_| live) else { continue };
-            let Some(deadline) = state.next_deadline().filter(|deadline| *deadline <= journal_now) else {
+            let Some(deadline) = state.wake_at(journal_now).filter(|deadline| *deadline <= journal_now)
+            else {
                 continue;
             };
             if now < part.ticks.not_before(deadline, self.setup.config.tick_gap_min) {

@@ -14,6 +14,7 @@
 //!     a caller that queues readings flushes first when queued readings could reach `panes_max`, so that refusals do
 //!     not depend on where its batches end
 //! next_deadline(&self) -> Option<Micros>    // receipt time at which a timer is due if nothing arrives
+//! wake_at(&mut self, by: Micros) -> Option<Micros>    // when to look again; cheap
 //! next_eviction(&self) -> Option<Micros>
 //! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  device_id(Slot) -> &str
 //! footprint(&self) -> Footprint

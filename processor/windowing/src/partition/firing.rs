@@ -91,7 +91,12 @@ impl Partition {
 
     /// Brings the least entry of the pane timers to its true deadline; that deadline, if it is due.
     fn least_timer(&mut self) -> Option<Micros> {
-        while let Some((deadline, slot)) = self.timers.peek().filter(|(deadline, _)| *deadline <= self.now) {
+        self.least_timer_by(self.now)
+    }
+
+    /// Brings entries that seem due by `by` to their true deadlines; the least of these, if it is due by then.
+    pub(super) fn least_timer_by(&mut self, by: Micros) -> Option<Micros> {
+        while let Some((deadline, slot)) = self.timers.peek().filter(|(deadline, _)| *deadline <= by) {
             let Self { settings, slots, timers, mutant, .. } = self;
             let device = slots[slot as usize].as_mut().filter(|device| device.armed == deadline);
             let Some(device) = device else {

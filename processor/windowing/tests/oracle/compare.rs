@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use windowing::api::Micros;
 use windowing::mutation::Mutation;
 use windowing::partition::Partition;
 
@@ -49,6 +50,9 @@ pub(crate) fn difference(history: &History) -> Option<String> {
         if model.next_deadline() != Windows::next_deadline(&partition) {
             return told("deadline", &model.next_deadline(), &Windows::next_deadline(&partition));
         }
+        if let Some(wrong) = wrong_wake(&mut partition, model.next_deadline(), step.receipt, offset) {
+            return told("wake", &model.next_deadline(), &wrong);
+        }
         if model.next_eviction() != Windows::next_eviction(&partition) {
             return told("eviction", &model.next_eviction(), &Windows::next_eviction(&partition));
         }
@@ -65,6 +69,32 @@ pub(crate) fn difference(history: &History) -> Option<String> {
         }
     }
     None
+}
+
+/// Asks when to look again, at other times before, at and after the deadline, and not after every record: asking must
+/// change nothing. What was answered wrongly, and to which question.
+fn wrong_wake(
+    partition: &mut Partition,
+    deadline: Option<Micros>,
+    receipt: Micros,
+    offset: usize,
+) -> Option<(Micros, Option<Micros>)> {
+    let near = deadline.unwrap_or(receipt);
+    let by = match offset % 6 {
+        0 => near.saturating_sub(1),
+        1 => near,
+        2 => near.saturating_add(1 + offset as Micros),
+        3 => receipt,
+        4 => receipt.saturating_add(1_000_000 * offset as Micros),
+        _ => return None,
+    };
+    let wake = partition.wake_at(by);
+    let right = match deadline {
+        Some(deadline) if deadline <= by => wake == Some(deadline),
+        Some(deadline) => wake.is_some_and(|wake| by < wake && wake <= deadline),
+        None => wake.is_none_or(|wake| wake > by),
+    };
+    (!right).then_some((by, wake))
 }
 
 /// One line an event; the first that differs is marked.
