@@ -135,6 +135,11 @@ pub(crate) fn read(
         next = match read {
             Ok(next) => next,
             Err(JournalError::OutOfRange { .. }) => return Err(damaged("retention has taken it")),
+            // A journal that goes on answering has a damaged place there; one that does not is not to be believed.
+            Err(JournalError::Fatal(why)) => {
+                reader.bounds(from)?;
+                return Err(damaged(&why));
+            }
             Err(why) => return Err(why.into()),
         };
         if next == asked || bytes.len() > BLOB_BYTES_MAX {

@@ -6,7 +6,7 @@ use crate::mutation::{Mutation, seed};
 use crate::ops;
 use crate::view::PartitionPhase;
 use crate::worker::WorkerError;
-use journal::port::{Journal, TopicPartition};
+use journal::port::{Committed, Journal, JournalError, Reader, RecordRef, TopicPartition};
 use schemas::topic::Topic;
 use std::time::Duration;
 
@@ -85,6 +85,62 @@ fn a_damaged_snapshot_gives_way_to_the_one_before() {
     let fallen_back = plan_of(&damaged);
     assert_eq!(fallen_back.state.position(), previous.covers_to);
     assert_eq!((fallen_back.notes.len(), fallen_back.degraded), (1, None));
+}
+
+/// A log whose file is damaged from an offset of the snapshots on.
+struct Torn {
+    log: Box<dyn Reader>,
+    from: i64,
+}
+
+impl Reader for Torn {
+    fn read(
+        &mut self,
+        partition: TopicPartition,
+        from: i64,
+        records_max: usize,
+        visit: &mut dyn FnMut(RecordRef<'_>),
+    ) -> Result<i64, JournalError> {
+        if partition.topic == Topic::Snapshots && from >= self.from {
+            return Err(JournalError::Fatal(format!("the segment at offset {from} is damaged")));
+        }
+        self.log.read(partition, from, records_max, visit)
+    }
+
+    fn bounds(&mut self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
+        self.log.bounds(partition)
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        partition: TopicPartition,
+    ) -> Result<Option<Committed>, JournalError> {
+        self.log.committed(group, partition)
+    }
+}
+
+#[test]
+fn a_snapshot_in_a_damaged_segment_gives_way_to_the_one_before() {
+    let world = single(33, 120);
+    world.run_to_end(world.worker("one", &config(), true)).expect("it runs");
+    let mut reader = world.journal.reader().expect("a reader");
+    let committed = reader.committed(crate::GROUP, at(Topic::Raw)).expect("an answer").expect("committed");
+    let metadata = crate::recovery::read_metadata(&world.codec, &committed).expect("metadata");
+    let (current, previous) =
+        (metadata.snapshot.expect("a snapshot"), metadata.previous.expect("one before"));
+    let tools = crate::step::Tools::new(world.codec.clone(), std::sync::Arc::clone(&world.models));
+    let mut torn = Torn { log: reader, from: current.offset };
+    let mut recovery =
+        crate::recovery::Recovery { partition: 0, partitions: 1, reader: &mut torn, tools: &tools };
+    let plan = recovery.plan(Some(&committed), None).expect("a plan");
+    assert_eq!(plan.state.position(), previous.covers_to);
+    assert!(plan.notes.len() == 1 && plan.notes[0].contains("damaged"), "{:?}", plan.notes);
+    // A journal that answers nothing any more says nothing about its snapshots.
+    world.journal.crash();
+    let gone = crate::recovery::Recovery { partition: 0, partitions: 1, reader: &mut torn, tools: &tools }
+        .plan(Some(&committed), None);
+    assert!(matches!(gone, Err(crate::recovery::NoPlan::Later(_))), "{gone:?}");
 }
 
 #[test]
