@@ -10,8 +10,10 @@ use crate::mutation::{Mutant, Mutation};
 /// Accumulated values, and scores where models look at the metric.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Acc {
-    pub(crate) count: u64,
-    pub(crate) nulls: u64,
+    /// The low half: see [`Acc::count`].
+    count: u32,
+    /// The low half: see [`Acc::nulls`].
+    nulls: u32,
     pub(crate) sum: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
@@ -22,20 +24,20 @@ pub(crate) struct Acc {
     pub(crate) mean: f64,
     pub(crate) m2: f64,
     /// Boxed twice over: one word where nothing scores.
-    pub(crate) scores: Option<Box<Scores>>,
+    extra: Option<Box<Extra>>,
 }
 
-/// By model index.
+/// What only some accumulators need.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Scores {
-    pub(crate) by_model: Box<[ScoreStats]>,
+struct Extra {
+    /// By model index.
+    by_model: Box<[ScoreStats]>,
+    /// High halves of the counts.
+    count_high: u32,
+    nulls_high: u32,
 }
 
-impl Scores {
-    fn of(models: usize) -> Self {
-        Self { by_model: vec![ScoreStats::default(); models].into_boxed_slice() }
-    }
-
+impl Extra {
     /// Room for so many models: a configuration may have added some since this pane opened.
     fn widen(&mut self, models: usize) {
         if self.by_model.len() < models {
@@ -52,7 +54,7 @@ impl Acc {
     pub(crate) fn add(&mut self, value: &Value<'_>, at: Micros, mutant: Mutant) {
         match value.value {
             Some(x) => self.add_value(x, at, mutant),
-            None => self.nulls += 1,
+            None => self.set_counts(self.count(), self.nulls() + 1),
         }
         if !value.scores.is_empty() {
             self.add_scores(value.scores);
@@ -61,8 +63,9 @@ impl Acc {
 
     #[inline]
     fn add_value(&mut self, x: f64, at: Micros, mutant: Mutant) {
-        self.count += 1;
-        if self.count == 1 {
+        let count = self.count() + 1;
+        self.set_counts(count, self.nulls());
+        if count == 1 {
             *self = Self {
                 count: 1,
                 nulls: self.nulls,
@@ -75,7 +78,7 @@ impl Acc {
                 last_at: at,
                 mean: x,
                 m2: 0.0,
-                scores: self.scores.take(),
+                extra: self.extra.take(),
             };
             return;
         }
@@ -94,7 +97,7 @@ impl Acc {
             (self.last, self.last_at) = (x, at);
         }
         let delta = x - self.mean;
-        self.mean += delta / self.count as f64;
+        self.mean += delta / count as f64;
         self.m2 += delta * (x - self.mean);
     }
 
@@ -102,7 +105,7 @@ impl Acc {
         if scores.iter().all(|scored| *scored == Scored::Not) {
             return;
         }
-        let mine = self.scores.get_or_insert_with(|| Box::new(Scores::of(scores.len())));
+        let mine = self.extra.get_or_insert_default();
         mine.widen(scores.len());
         for (stats, scored) in mine.by_model.iter_mut().zip(scores) {
             match *scored {
@@ -126,29 +129,26 @@ impl Acc {
 
     /// Adds what `later` holds; `self` is the part with the lesser start.
     pub(crate) fn merge(&mut self, later: &Self) {
-        let nulls = self.nulls + later.nulls;
-        if let Some(theirs) = &later.scores {
-            let models = theirs.by_model.len();
-            let mine = self.scores.get_or_insert_with(|| Box::new(Scores::of(models)));
-            mine.widen(models);
-            for (mine, theirs) in mine.by_model.iter_mut().zip(theirs.by_model.iter()) {
+        let (before, added) = (self.count(), later.count());
+        let nulls = self.nulls() + later.nulls();
+        if !later.scores().is_empty() {
+            let mine = self.extra.get_or_insert_default();
+            mine.widen(later.scores().len());
+            for (mine, theirs) in mine.by_model.iter_mut().zip(later.scores()) {
                 merge_scores(mine, theirs);
             }
         }
-        if later.count == 0 {
-            self.nulls = nulls;
+        if added > 0 && before == 0 {
+            let extra = self.extra.take();
+            *self = Self { extra, ..Self { extra: None, ..*later } };
+        }
+        self.set_counts(before + added, nulls);
+        if added == 0 || before == 0 {
             return;
         }
-        if self.count == 0 {
-            let scores = self.scores.take();
-            *self = Self { nulls, scores, ..Self { scores: None, ..*later } };
-            return;
-        }
-        let (mine, theirs) = (self.count as f64, later.count as f64);
-        let all = (self.count + later.count) as f64;
+        let (mine, theirs) = (before as f64, added as f64);
+        let all = (before + added) as f64;
         let delta = later.mean - self.mean;
-        self.count += later.count;
-        self.nulls = nulls;
         self.sum += later.sum;
         self.mean += delta * (theirs / all);
         self.m2 = self.m2 + later.m2 + delta * delta * (mine * theirs / all);
@@ -166,11 +166,39 @@ impl Acc {
         }
     }
 
+    /// Values.
+    #[inline]
+    pub(crate) fn count(&self) -> u64 {
+        whole(self.count, self.extra.as_deref().map_or(0, |extra| extra.count_high))
+    }
+
+    /// Nulls.
+    #[inline]
+    pub(crate) fn nulls(&self) -> u64 {
+        whole(self.nulls, self.extra.as_deref().map_or(0, |extra| extra.nulls_high))
+    }
+
+    #[inline]
+    pub(crate) fn set_counts(&mut self, count: u64, nulls: u64) {
+        (self.count, self.nulls) = (count as u32, nulls as u32);
+        if self.extra.is_some() || (count | nulls) > u64::from(u32::MAX) {
+            let extra = self.extra.get_or_insert_default();
+            (extra.count_high, extra.nulls_high) = ((count >> 32) as u32, (nulls >> 32) as u32);
+        }
+    }
+
+    /// As saved.
+    pub(crate) fn set_scores(&mut self, by_model: Vec<ScoreStats>) {
+        if !by_model.is_empty() {
+            self.extra.get_or_insert_default().by_model = by_model.into_boxed_slice();
+        }
+    }
+
     /// As it is emitted.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            count: self.count,
-            nulls: self.nulls,
+            count: self.count(),
+            nulls: self.nulls(),
             sum: self.sum,
             min: self.min,
             max: self.max,
@@ -183,13 +211,18 @@ impl Acc {
 
     /// By model index; empty when nothing scored.
     pub(crate) fn scores(&self) -> &[ScoreStats] {
-        self.scores.as_deref().map_or(&[], |scores| &scores.by_model)
+        self.extra.as_deref().map_or(&[], |extra| &extra.by_model)
     }
 
     /// Bytes beyond its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.scores.as_deref().map_or(0, |scores| size_of::<Scores>() + size_of_val(&*scores.by_model))
+        self.extra.as_deref().map_or(0, |extra| size_of::<Extra>() + size_of_val(&*extra.by_model))
     }
+}
+
+#[inline]
+fn whole(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 fn merge_scores(mine: &mut ScoreStats, later: &ScoreStats) {

@@ -28,6 +28,11 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// The watermark that a reading leaves behind when it is taken.
+    fn watermark_after(&self, reading: &Observation<'_>) -> Micros {
+        self.watermark.max(reading.event_time.saturating_sub(self.times.disorder))
+    }
+
     /// Whether a pane that ends there was over before it began.
     pub(crate) fn is_deep(&self, end: Micros, idle_retention: Micros) -> bool {
         self.watermark >= end.saturating_add(self.times.lateness)
@@ -108,7 +113,17 @@ impl Device {
                 }
                 at
             }
-            Err(at) => {
+            Err(mut at) => {
+                if matches!(rule.assigner, Assigner::Tumbling { .. })
+                    && at > 0
+                    && track.panes.len() == track.panes.capacity()
+                    && track.is_over(0, standing.watermark_after(reading), &standing.times, scope.mutant)
+                {
+                    // The reading drops it anyway: sooner, its place is free for the new one.
+                    *scope.panes = scope.panes.saturating_sub(track.discard(0, rule.assigner, scope.mutant));
+                    scope.rearm = Rearm::Full;
+                    at -= 1;
+                }
                 let Some(pane) = open(start, end, reading, rule, standing, scope) else {
                     return Verdict::Early;
                 };
@@ -260,11 +275,12 @@ pub(crate) fn add_values(
 #[inline]
 pub(crate) fn touch(pane: &mut Pane, rule: &WindowRule, scope: &mut Scope<'_>) {
     pane.contributed_at = scope.now;
-    pane.readings += 1;
+    let readings = pane.readings() + 1;
+    pane.set_readings(readings);
     if let Some(count) = rule.early_count {
-        let reached = pane.readings.is_multiple_of(count.max(1));
+        let reached = readings.is_multiple_of(count.max(1));
         pane.count_reached =
-            reached || (scope.mutant.is(Mutation::EarlyCounterNotReset) && pane.readings >= count);
+            reached || (scope.mutant.is(Mutation::EarlyCounterNotReset) && readings >= count);
     }
     if rule.early_every.is_some() {
         scope.rearm = scope.rearm.max(Rearm::Bounded);

@@ -69,7 +69,7 @@ impl Device {
         if pane.live {
             let by_clock = clocks
                 .seen_at
-                .saturating_add(pane.end)
+                .saturating_add(pane.end())
                 .saturating_add(times.disorder)
                 .saturating_sub(clocks.max_event);
             let quiet = if mutant.is(Mutation::QuietIgnored) { 0 } else { times.quiet_after };
@@ -96,7 +96,7 @@ impl Device {
             };
             return (at, Due::Revise);
         }
-        let end = clocks.seen_at.saturating_add(pane.end);
+        let end = clocks.seen_at.saturating_add(pane.end());
         (end.saturating_add(idle_retention).saturating_sub(clocks.max_event), Due::Drop)
     }
 
@@ -271,10 +271,10 @@ impl Device {
             if watermark >= track.due {
                 let inclusive = scope.mutant.is(Mutation::InclusiveWatermark);
                 let passed = |pane: &&Pane| {
-                    pane.live && watermark >= pane.end && !(inclusive && watermark == pane.end)
+                    pane.live && watermark >= pane.end() && !(inclusive && watermark == pane.end())
                 };
                 list.extend(
-                    track.panes.iter().filter(passed).map(|pane| (pane.end, window as u16, pane.start)),
+                    track.panes.iter().filter(passed).map(|pane| (pane.end(), window as u16, pane.start)),
                 );
             }
         }

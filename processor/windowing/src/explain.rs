@@ -64,8 +64,8 @@ impl Partition {
 fn state(pane: &Pane, due_at: Micros) -> PaneState {
     PaneState {
         start: pane.start,
-        end: pane.end,
-        readings: pane.readings,
+        end: pane.end(),
+        readings: pane.readings(),
         phase: if pane.live {
             Phase::Live
         } else if pane.deep {

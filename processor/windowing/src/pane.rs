@@ -36,6 +36,15 @@ pub(crate) struct Rare {
     pub(crate) next_early: Micros,
     /// Receipt time of the first contribution that waits.
     pub(crate) first_waiting: Micros,
+    /// End of a pane whose length has no short form.
+    end: Micros,
+    /// High half of the number of readings.
+    readings_high: u32,
+}
+
+impl Rare {
+    const NONE: Self =
+        Self { more: Vec::new(), next_early: NEVER, first_waiting: 0, end: 0, readings_high: 0 };
 }
 
 /// One window of one device. In this order: what is looked at without the values lies together.
@@ -43,10 +52,8 @@ pub(crate) struct Rare {
 #[repr(C)]
 pub(crate) struct Pane {
     pub(crate) start: Micros,
-    pub(crate) end: Micros,
     /// Receipt time of the last contribution.
     pub(crate) contributed_at: Micros,
-    pub(crate) readings: u64,
     pub(crate) rare: Option<Box<Rare>>,
     /// Never completed since it became live.
     pub(crate) live: bool,
@@ -56,10 +63,20 @@ pub(crate) struct Pane {
     pub(crate) waiting: bool,
     /// Dropped with its emission.
     pub(crate) deep: bool,
+    /// Length: microseconds, or seconds with the highest bit, or [`LONG`].
+    length: u32,
+    /// Readings, the low half.
+    readings: u32,
     /// The reading being applied reached the early count.
     pub(crate) count_reached: bool,
     pub(crate) first: Series,
 }
+
+/// A length in seconds.
+const SECONDS: u32 = 1 << 31;
+/// The end stands in [`Rare`].
+const LONG: u32 = u32::MAX;
+const SECOND: u64 = 1_000_000;
 
 /// `next_early` of a pane without early emissions by clock.
 pub(crate) const NEVER: Micros = Micros::MAX;
@@ -67,10 +84,10 @@ pub(crate) const NEVER: Micros = Micros::MAX;
 impl Pane {
     /// An empty pane whose first metric this is.
     pub(crate) fn open(start: Micros, end: Micros, metric: Metric) -> Self {
-        Self {
+        let mut pane = Self {
             start,
-            end,
             contributed_at: 0,
+            length: 0,
             readings: 0,
             rare: None,
             live: false,
@@ -79,12 +96,52 @@ impl Pane {
             deep: false,
             count_reached: false,
             first: Series::of(metric),
+        };
+        pane.set_end(end);
+        pane
+    }
+
+    #[inline]
+    pub(crate) fn end(&self) -> Micros {
+        let length = match self.length {
+            LONG => return self.rare.as_deref().map_or(self.start, |rare| rare.end),
+            seconds if seconds & SECONDS != 0 => u64::from(seconds & !SECONDS) * SECOND,
+            micros => u64::from(micros),
+        };
+        self.start.wrapping_add(length as i64)
+    }
+
+    /// To be called again when `start` has changed.
+    pub(crate) fn set_end(&mut self, end: Micros) {
+        let length = end.wrapping_sub(self.start) as u64;
+        self.length = match length / SECOND {
+            _ if length < u64::from(SECONDS) => length as u32,
+            seconds if length.is_multiple_of(SECOND) && seconds < u64::from(LONG & !SECONDS) => {
+                seconds as u32 | SECONDS
+            }
+            _ => {
+                self.rare_mut().end = end;
+                LONG
+            }
+        };
+    }
+
+    /// Readings it took.
+    #[inline]
+    pub(crate) fn readings(&self) -> u64 {
+        u64::from(self.rare.as_deref().map_or(0, |rare| rare.readings_high)) << 32 | u64::from(self.readings)
+    }
+
+    #[inline]
+    pub(crate) fn set_readings(&mut self, readings: u64) {
+        self.readings = readings as u32;
+        if self.rare.is_some() || readings > u64::from(u32::MAX) {
+            self.rare_mut().readings_high = (readings >> 32) as u32;
         }
     }
 
-    fn rare_mut(&mut self) -> &mut Rare {
-        self.rare
-            .get_or_insert_with(|| Box::new(Rare { more: Vec::new(), next_early: NEVER, first_waiting: 0 }))
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare::NONE))
     }
 
     /// In order of first appearance.

@@ -18,7 +18,8 @@ impl Track {
         let end = at.saturating_add(gap);
         let touching = mutant.is(Mutation::TouchingSessionsJoin);
         // At the end of time windows are cut short to nothing: a session that starts there is the reading's own.
-        let behind = |pane: &Pane| pane.start < at && if touching { pane.end < at } else { pane.end <= at };
+        let behind =
+            |pane: &Pane| pane.start < at && if touching { pane.end() < at } else { pane.end() <= at };
         let reached = |pane: &Pane| pane.start <= at || pane.start < end || (touching && pane.start == end);
         self.panes.partition_point(behind)..self.panes.partition_point(reached)
     }
@@ -66,7 +67,7 @@ impl Device {
         let index = parts.start;
         match (track.panes[parts.clone()].first(), track.panes[parts.clone()].last()) {
             (Some(first), Some(last)) => {
-                let (start, end) = (at.min(first.start), own_end.max(last.end));
+                let (start, end) = (at.min(first.start), own_end.max(last.end()));
                 let deep_before = track.panes[parts.clone()].iter().filter(|part| part.deep).count() as u32;
                 let all_deep = deep_before as usize == parts.len();
                 if parts.len() > 1 || first.start != start {
@@ -74,7 +75,7 @@ impl Device {
                     self.tracks[usize::from(window)].insert(index, merged, rule.assigner, &standing.times);
                 }
                 let pane = &mut self.tracks[usize::from(window)].panes[index];
-                pane.end = end;
+                pane.set_end(end);
                 self.deep -= deep_before;
                 resume(pane, all_deep, standing, scope);
                 if deep_before > 0 && !pane.deep {
@@ -91,7 +92,7 @@ impl Device {
         let track = &mut self.tracks[usize::from(window)];
         let pane = &mut track.panes[index];
         self.deep += u32::from(pane.deep);
-        track.due = track.due.min(if pane.live { pane.end } else { Micros::MAX });
+        track.due = track.due.min(if pane.live { pane.end() } else { Micros::MAX });
         add_values(pane, reading, rule, scope);
         touch(pane, rule, scope);
         Verdict::Taken
@@ -144,7 +145,7 @@ fn absorb(merged: &mut Pane, part: &Pane) {
         mine.revision = mine.revision.max(series.revision);
         mine.changed |= series.changed;
     }
-    merged.readings += part.readings;
+    merged.set_readings(merged.readings() + part.readings());
     merged.contributed_at = merged.contributed_at.max(part.contributed_at);
     merged.completed |= part.completed;
     merged.live |= part.live;
@@ -161,7 +162,7 @@ fn absorb(merged: &mut Pane, part: &Pane) {
 
 /// Where a session that just took a reading is in its life.
 fn resume(pane: &mut Pane, all_deep: bool, standing: &Standing, scope: &mut Scope<'_>) {
-    if pane.end > standing.watermark {
+    if pane.end() > standing.watermark {
         if !pane.live {
             scope.rearm = scope.rearm.max(Rearm::Bounded);
         }
@@ -174,5 +175,5 @@ fn resume(pane: &mut Pane, all_deep: bool, standing: &Standing, scope: &mut Scop
     }
     pane.live = false;
     pane.wait(scope.now);
-    pane.deep = all_deep && standing.is_deep(pane.end, scope.idle_retention);
+    pane.deep = all_deep && standing.is_deep(pane.end(), scope.idle_retention);
 }

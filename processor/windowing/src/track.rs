@@ -119,7 +119,7 @@ impl Track {
     ) {
         let Self { panes, newest, slices, .. } = self;
         let pane = &mut panes[index];
-        let (start, end, contributed_at) = (pane.start, pane.end, pane.contributed_at);
+        let (start, end, contributed_at) = (pane.start, pane.end(), pane.contributed_at);
         for series in pane.series_all_mut().filter(|series| series.changed || what == Rows::All) {
             series.changed = false;
             series.revision = series.revision.saturating_add(1);
@@ -138,7 +138,7 @@ impl Track {
 
     /// Withdraws what was emitted of a pane that was swallowed by the session that starts at `into`.
     pub(crate) fn retract(&mut self, pane: &mut Pane, into: Micros, place: Place<'_>, sink: &mut impl Sink) {
-        let (start, end, contributed_at) = (pane.start, pane.end, pane.contributed_at);
+        let (start, end, contributed_at) = (pane.start, pane.end(), pane.contributed_at);
         for series in pane.series_all_mut().filter(|series| series.revision > 0) {
             series.revision = series.revision.saturating_add(1);
             let metric = Metric(series.metric);
@@ -160,7 +160,7 @@ impl Track {
     pub(crate) fn discard(&mut self, index: usize, assigner: Assigner, mutant: Mutant) -> u32 {
         let pane = self.panes.remove(index);
         let end = match assigner {
-            Assigner::Tumbling { .. } | Assigner::Session { .. } => pane.end,
+            Assigner::Tumbling { .. } | Assigner::Session { .. } => pane.end(),
             Assigner::Hopping { advance, .. } => pane.start.saturating_add(advance.max(1)),
         };
         if !mutant.is(Mutation::SealForgotten) {
@@ -169,10 +169,10 @@ impl Track {
         let mut gone = pane.accumulators();
         if let Some(slices) = &mut self.slices {
             let panes = &self.panes;
-            gone += slices.release(pane.start, pane.end, |at| {
+            gone += slices.release(pane.start, pane.end(), |at| {
                 // Ends ascend with starts: the last pane that starts at or before the slice reaches farthest.
                 let after = panes.partition_point(|pane| pane.start <= at);
-                after > 0 && at < panes[after - 1].end
+                after > 0 && at < panes[after - 1].end()
             });
         }
         gone
@@ -182,7 +182,7 @@ impl Track {
     pub(crate) fn is_over(&self, index: usize, watermark: Micros, times: &Times, mutant: Mutant) -> bool {
         let pane = &self.panes[index];
         let waits = pane.waiting && !mutant.is(Mutation::DropWhileWaiting);
-        !pane.live && !waits && watermark >= pane.end.saturating_add(times.lateness)
+        !pane.live && !waits && watermark >= pane.end().saturating_add(times.lateness)
     }
 
     /// Looks at every pane for the least watermark that matters.
@@ -191,7 +191,7 @@ impl Track {
             .panes
             .iter()
             .filter(|pane| !pane.waiting)
-            .map(|pane| if pane.live { pane.end } else { pane.end.saturating_add(times.lateness) })
+            .map(|pane| if pane.live { pane.end() } else { pane.end().saturating_add(times.lateness) })
             .min()
             .unwrap_or(Micros::MAX);
     }

@@ -4,10 +4,10 @@
 //! [`crate::session`] and [`crate::sequence`], or it is refused.
 
 use super::wire::{Reader, Writer};
-use crate::accumulator::{Acc, Scores};
+use crate::accumulator::Acc;
 use crate::api::{Assigner, LoadError, Metric, Overrides, ScoreStats, Settings, WindowRule};
 use crate::device::Device;
-use crate::pane::{NEVER, Pane, Rare, Series};
+use crate::pane::{NEVER, Pane, Series};
 use crate::seal::Seals;
 use crate::sequence::{Bits, Boot, Boots};
 use crate::slices::{Slice, Slices};
@@ -110,8 +110,9 @@ fn load_track(from: &mut Reader<'_>, rule: &WindowRule) -> Result<Track, LoadErr
     track.newest = from.list(|from| Ok((Metric(from.small()?), from.int()?)))?.into_iter().collect();
     track.panes = from.list(load_pane)?;
     let session = matches!(rule.assigner, Assigner::Session { .. });
-    let ordered = |pair: &[Pane]| pair[0].start < pair[1].start && (!session || pair[0].end <= pair[1].start);
-    if !track.panes.windows(2).all(ordered) || track.panes.iter().any(|pane| pane.start > pane.end) {
+    let ordered =
+        |pair: &[Pane]| pair[0].start < pair[1].start && (!session || pair[0].end() <= pair[1].start);
+    if !track.panes.windows(2).all(ordered) || track.panes.iter().any(|pane| pane.start > pane.end()) {
         return Err(LoadError::Damaged("panes out of order"));
     }
     let list = from.list(|from| {
@@ -144,9 +145,9 @@ fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
             | bit(pane.deep, DEEP),
     );
     to.int(pane.start);
-    to.int(pane.end.wrapping_sub(pane.start));
+    to.int(pane.end().wrapping_sub(pane.start));
     to.int(pane.contributed_at);
-    to.unsigned(pane.readings);
+    to.unsigned(pane.readings());
     to.int(pane.next_early());
     // What it was before only matters while something waits.
     to.int(if pane.waiting { pane.first_waiting() } else { 0 });
@@ -170,7 +171,7 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
         return Err(LoadError::Damaged("a pane in two phases"));
     }
     pane.contributed_at = from.int()?;
-    pane.readings = from.unsigned()?;
+    let readings = from.unsigned()?;
     let (next_early, first_waiting) = (from.int()?, from.int()?);
     let mut series = from.list(load_series)?;
     for (k, one) in series.iter().enumerate() {
@@ -183,8 +184,10 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     }
     pane.first = series.remove(0);
     if !series.is_empty() || next_early != NEVER || pane.waiting {
-        pane.rare = Some(Box::new(Rare { more: series, next_early, first_waiting }));
+        let rare = pane.rare_mut();
+        (rare.more, rare.next_early, rare.first_waiting) = (series, next_early, first_waiting);
     }
+    pane.set_readings(readings);
     Ok(pane)
 }
 
@@ -200,9 +203,9 @@ fn load_series(from: &mut Reader<'_>) -> Result<Series, LoadError> {
 }
 
 fn save_acc(to: &mut Writer<'_>, acc: &Acc) {
-    to.unsigned(acc.count);
-    to.unsigned(acc.nulls);
-    if acc.count > 0 {
+    to.unsigned(acc.count());
+    to.unsigned(acc.nulls());
+    if acc.count() > 0 {
         for number in [acc.sum, acc.min, acc.max, acc.first, acc.last, acc.mean, acc.m2] {
             to.float(number);
         }
@@ -219,8 +222,10 @@ fn save_acc(to: &mut Writer<'_>, acc: &Acc) {
 }
 
 fn load_acc(from: &mut Reader<'_>) -> Result<Acc, LoadError> {
-    let mut acc = Acc { count: from.unsigned()?, nulls: from.unsigned()?, ..Acc::default() };
-    if acc.count > 0 {
+    let mut acc = Acc::default();
+    let (count, nulls) = (from.unsigned()?, from.unsigned()?);
+    acc.set_counts(count, nulls);
+    if acc.count() > 0 {
         for number in [
             &mut acc.sum,
             &mut acc.min,
@@ -244,6 +249,6 @@ fn load_acc(from: &mut Reader<'_>) -> Result<Acc, LoadError> {
             failed: from.unsigned()?,
         })
     })?;
-    acc.scores = (!scores.is_empty()).then(|| Box::new(Scores { by_model: scores.into_boxed_slice() }));
+    acc.set_scores(scores);
     Ok(acc)
 }
