@@ -15,6 +15,7 @@ use schemas::record::{Device as Record, DeviceSummary};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use windowing::api::{Metric, Overrides, Slot};
+use windowing::id::Id;
 
 /// Metadata versions kept of a device, so that a pane is published with those in force at its last reading.
 const VERSIONS_MAX: usize = 4;
@@ -69,9 +70,9 @@ pub(crate) struct Repeat {
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     /// Empty: the slot is free.
-    pub(crate) id: Box<str>,
-    /// Oldest first.
-    pub(crate) versions: Vec<Version>,
+    pub(crate) id: Id,
+    /// Oldest first; most devices have none.
+    versions: Option<Box<Vec<Version>>>,
     /// Measurements that count towards the limit of a device.
     pub(crate) metrics: Vec<Metric>,
     /// Partition's receipt time of the last reading that was neither rejected nor a duplicate.
@@ -82,14 +83,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Oldest first.
+    #[inline]
+    fn versions(&self) -> &[Version] {
+        self.versions.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     /// Metadata in force now.
     pub(crate) fn current(&self) -> Option<&Version> {
-        self.versions.last().filter(|version| !version.record.deleted)
+        self.versions().last().filter(|version| !version.record.deleted)
     }
 
     /// Metadata that was in force at a receipt time.
     fn at(&self, receipt: Micros) -> Option<&Version> {
-        self.versions
+        self.versions()
             .iter()
             .rev()
             .find(|version| version.since <= receipt)
@@ -135,20 +142,24 @@ impl Fleet {
     fn admit_new(&mut self, slot: Slot, id: &str) -> Option<Overrides> {
         let place = slot.0 as usize;
         if place >= self.entries.len() {
+            // Doubling would waste as much again as a large fleet takes.
+            if place >= self.entries.capacity() {
+                self.entries.reserve_exact(place + 1 - self.entries.len() + 64 + place / 8);
+            }
             self.entries.resize_with(place + 1, Entry::default);
         }
         let entry = &mut self.entries[place];
         // A timer of the slot's last owner may still stand in the heap; it comes due earlier than one of this device.
         let armed = entry.armed;
-        *entry = Entry { id: id.into(), armed, ..Entry::default() };
+        *entry = Entry { id: Id::new(id), armed, ..Entry::default() };
         self.devices += 1;
-        entry.versions = self.parked.remove(id)?;
-        entry.versions.last().map(Version::overrides)
+        entry.versions = Some(Box::new(self.parked.remove(id)?));
+        entry.versions().last().map(Version::overrides)
     }
 
     /// Puts metadata in force.
     pub(crate) fn describe(&mut self, slot: Slot, version: Version) {
-        let versions = &mut self.entries[slot.0 as usize].versions;
+        let versions = self.entries[slot.0 as usize].versions.get_or_insert_default();
         versions.push(version);
         if versions.len() > VERSIONS_MAX {
             versions.remove(0);
@@ -163,7 +174,7 @@ impl Fleet {
         let gone = std::mem::replace(entry, Entry { armed, ..Entry::default() });
         self.devices -= 1;
         if gone.current().is_some() && self.parked.len() < PARKED_MAX {
-            self.parked.insert(gone.id, gone.versions);
+            self.parked.insert(gone.id.as_str().into(), gone.versions.map_or_else(Vec::new, |list| *list));
         }
     }
 

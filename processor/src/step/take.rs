@@ -76,8 +76,11 @@ impl Core {
         while let Some(slot) = self.fleet.next_stalled(receipt) {
             let entry = self.fleet.entry(slot);
             let last = entry.last_receipt.unwrap_or(receipt);
-            let message =
-                format!("`{}` has sent nothing for {} s", entry.id, receipt.saturating_sub(last) / 1_000_000);
+            let message = format!(
+                "`{}` has sent nothing for {} s",
+                entry.id.as_str(),
+                receipt.saturating_sub(last) / 1_000_000
+            );
             let alert = Alert {
                 event_time: last,
                 ..self.alert(&entry.id, AlertKind::Stalled, message, receipt, out)

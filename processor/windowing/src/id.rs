@@ -6,7 +6,10 @@ const SHORT_MAX: usize = 22;
 
 /// A device id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Id {
+pub struct Id(Repr);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Repr {
     /// Length and bytes.
     Short(u8, [u8; SHORT_MAX]),
     /// Longer ones.
@@ -14,36 +17,65 @@ pub(crate) enum Id {
 }
 
 impl Id {
-    pub(crate) fn new(id: &str) -> Self {
+    /// Keeps an id.
+    pub fn new(id: &str) -> Self {
         if id.len() > SHORT_MAX {
-            return Self::Long(id.into());
+            return Self(Repr::Long(id.into()));
         }
         let mut bytes = [0; SHORT_MAX];
         bytes[..id.len()].copy_from_slice(id.as_bytes());
-        Self::Short(id.len() as u8, bytes)
+        Self(Repr::Short(id.len() as u8, bytes))
     }
 
+    /// Its bytes: the quick way to compare.
     #[inline]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Short(len, bytes) => &bytes[..usize::from(*len)],
-            Self::Long(id) => id.as_bytes(),
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Repr::Long(id) => id.as_bytes(),
         }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::Short(..) => std::str::from_utf8(self.as_bytes()).expect("it was made from a text"),
-            Self::Long(id) => id,
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Short(..) => std::str::from_utf8(self.as_bytes()).expect("it was made from a text"),
+            Repr::Long(id) => id,
         }
+    }
+
+    /// No device is called that.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
     }
 
     /// Bytes beyond its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
-        match self {
-            Self::Short(..) => 0,
-            Self::Long(id) => id.len(),
+        match &self.0 {
+            Repr::Short(..) => 0,
+            Repr::Long(id) => id.len(),
         }
+    }
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::ops::Deref for Id {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -11,6 +11,7 @@
 //! * One reading has one outcome.
 
 pub mod api;
+pub mod id;
 pub mod partition;
 
 mod accumulator;
@@ -21,7 +22,6 @@ mod device;
 mod effects;
 mod explain;
 mod footprint;
-mod id;
 #[cfg_attr(feature = "mutations", doc(hidden), allow(missing_docs, reason = "for this crate's tests only"))]
 #[cfg(feature = "mutations")]
 pub mod mutation;

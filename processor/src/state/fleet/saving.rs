@@ -7,6 +7,7 @@ use schemas::Micros;
 use schemas::codec::Codec;
 use schemas::record::DeviceLatest;
 use windowing::api::Metric;
+use windowing::id::Id;
 
 /// Stands for "never" where a receipt time is written.
 const NEVER: Micros = Micros::MIN;
@@ -36,7 +37,7 @@ impl Fleet {
         let mut fleet = Self::default();
         for _ in 0..bytes.u32("number of slots")? {
             let id = bytes.str("a device id")?;
-            let mut entry = Entry { id: id.into(), ..Entry::default() };
+            let mut entry = Entry { id: Id::new(id), ..Entry::default() };
             if !id.is_empty() {
                 fleet.devices += 1;
                 load_entry(&mut entry, names, codec, bytes)?;
@@ -66,7 +67,7 @@ fn save_entry(entry: &Entry, codec: &Codec, out: &mut Vec<u8>) {
         put_i64(out, repeat.fingerprint.cast_signed());
         put_i64(out, repeat.receipt);
     }
-    save_versions(&entry.versions, codec, out);
+    save_versions(entry.versions(), codec, out);
 }
 
 fn load_entry(
@@ -91,7 +92,8 @@ fn load_entry(
             receipt: bytes.i64("a receipt time")?,
         }));
     }
-    entry.versions = load_versions(names, codec, bytes)?;
+    let versions = load_versions(names, codec, bytes)?;
+    entry.versions = (!versions.is_empty()).then(|| Box::new(versions));
     Ok(())
 }
 
