@@ -87,6 +87,22 @@ fn one_look_cannot_know_the_direction() {
 }
 
 #[test]
+fn a_look_from_before_the_last_one_makes_nothing_older() {
+    let mut tracker = Tracker::new(0, Rules::default());
+    let look = |at: i64, position| Sample {
+        at: at * SECOND,
+        committed: Some(position),
+        start: 0,
+        end: 9,
+        oldest_unread_at: Some(0),
+    };
+    tracker.observe(&look(100, 3));
+    let back = tracker.observe(&look(40, 4));
+    assert_eq!((back.seconds, back.progress_age_seconds), (Some(100.0), 0.0), "it counts as taken at 100 s");
+    assert_eq!(tracker.observe(&look(120, 4)).progress_age_seconds, 20.0);
+}
+
+#[test]
 fn a_group_is_as_bad_as_its_worst_partition() {
     let good = follow(30, |_| 10, |_| 10).pop().unwrap();
     let bad = PartitionLag { partition: 1, ..follow(60, |_| 10, |_| 1).pop().unwrap() };

@@ -94,6 +94,7 @@ async fn every_kind_of_error_is_found() {
         ("count", json!(9), "count 9, expected 10"),
         ("count", json!(11), "count 11, expected 10"),
         ("min", json!(21.250_000_000_000_004), "21.250000000000004 to 22.375, expected 21.25 to 22.375"),
+        ("max", json!(22.375_000_000_000_004), "21.25 to 22.375000000000004, expected 21.25 to 22.375"),
         ("mean", json!(21.812_501), "mean 21.812501, expected 21.8125"),
         ("max", json!(null), "no min, max or mean"),
         ("end", json!(rfc3339(3 * SECOND)), "ends at 1970-01-01T00:00:03Z"),
@@ -122,6 +123,14 @@ async fn doubts_allow_for_more_but_never_for_less() {
     assert_eq!(first_difference(&truth, more.clone()).await, "count 13, expected 10 to 12");
     more[1]["count"] = json!(9);
     assert_eq!(first_difference(&truth, more).await, "count 9, expected 10 to 12");
+}
+
+#[tokio::test]
+async fn differences_are_counted_all_and_kept_in_bounds() {
+    let row = |at: i64| json!({"start": rfc3339(at * SECOND), "end": rfc3339((at + 1) * SECOND), "count": 1});
+    let extra = (7_200..7_300).rev().map(row);
+    let found = check(&truth(), extra.chain(rows()).collect()).await;
+    assert_eq!((found.different, found.differences.len()), (100, DIFFERENCES_MAX));
 }
 
 #[tokio::test]

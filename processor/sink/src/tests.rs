@@ -93,7 +93,20 @@ fn a_letter_fits_into_a_record_whatever_it_is_about() {
     let letter = batch.letters.remove(0);
     assert!(letter.value.len() + letter.key.map_or(0, |key| key.len()) <= journal::RECORD_BYTES_MAX);
     let letter: DeadLetter = bench.codec.decode(&letter.value).unwrap();
-    assert!(letter.truncated && letter.key.is_some_and(|key| !key.is_empty()));
+    assert!(letter.truncated);
+    assert_eq!((letter.value.len(), letter.key.map(|key| key.len())), (256 << 10, Some(4 << 10)));
+}
+
+#[test]
+fn letters_beyond_what_one_append_may_hold_are_all_sent() {
+    let bench = Bench::new();
+    let place = at(Topic::Alerts, 0);
+    for _ in 0..2 {
+        bench.append(place, (0..70).map(|_| vec![7; 256 << 10]));
+    }
+    bench.start(SinkConfig { until_end: true, ..bench::quick() }).ended().unwrap();
+    assert_eq!(bench.committed()[&place], Totals { read: 140, written: 0, dead_lettered: 140, lost: 0 });
+    assert_eq!(bench.journal().topic(Topic::DeadLetters).len(), 140);
 }
 
 #[test]
