@@ -100,6 +100,19 @@ async fn devices_are_listed_searched_and_paged() {
 }
 
 #[tokio::test]
+async fn a_search_looks_at_so_many_devices_and_goes_on_from_there() {
+    let bench = Bench::start(options()).await;
+    let rows: Vec<Write> =
+        (0..20_600).map(|i| Write::Device(device(&format!("d{i:05}"), false, 100 + i))).collect();
+    bench.write(&rows);
+    let page = bench.get("/v1/devices?q=d20500").await;
+    assert_eq!(items(&page), Vec::<&Value>::new(), "not among the first 20,000");
+    let cursor = page["next"].as_str().unwrap();
+    let page = bench.get(&format!("/v1/devices?q=d20500&cursor={cursor}")).await;
+    assert_eq!(items(&page)[0]["device_id"], "d20500");
+}
+
+#[tokio::test]
 async fn scores_can_be_asked_by_model() {
     let bench = Bench::start(options()).await;
     bench.write(&[Write::Score(score("d", "a", 1, 1, 10)), Write::Score(score("d", "b", 2, 2, 11))]);

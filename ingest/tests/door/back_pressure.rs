@@ -53,6 +53,9 @@ async fn a_queue_that_has_no_room_for_the_body_is_429_before_it_is_read() {
     assert_eq!(door.ingest.books().received, 1);
     door.journal.release();
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    door.journal.set(Mode::Accept);
+    let answer = door.post(format!("{SEED}\n").repeat(40)).await;
+    assert_eq!(answer.status, 200, "an empty queue is asked, whatever its bound: {answer:?}");
     door.check_books();
 }
 
