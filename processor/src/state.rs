@@ -10,6 +10,7 @@
 mod books;
 mod bytes;
 mod fleet;
+mod models;
 mod names;
 mod rules;
 mod saving;
@@ -17,6 +18,7 @@ mod saving;
 pub(crate) use books::Books;
 pub use bytes::Damaged;
 pub(crate) use fleet::{Fleet, Repeat, Version};
+pub(crate) use models::Numbers;
 pub(crate) use names::Names;
 pub use rules::TooManyNames;
 pub(crate) use rules::{Check, Rules, settings};
@@ -60,6 +62,7 @@ pub(crate) struct Core {
     pub(crate) books: Books,
     pub(crate) rules: Rules,
     pub(crate) names: Names,
+    pub(crate) models: Numbers,
     pub(crate) fleet: Fleet,
     pub(crate) windows: Partition,
     /// Before this receipt time no device is evicted; not part of what is saved.
@@ -143,6 +146,7 @@ impl PartitionState {
                 books: Books { counted_from: position, ..Books::default() },
                 rules: Rules::none(),
                 names: Names::default(),
+                models: Numbers::default(),
                 fleet: Fleet::default(),
                 windows: Partition::new(),
                 evictions_from: Micros::MIN,

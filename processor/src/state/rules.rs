@@ -1,5 +1,6 @@
 //! The configuration in force, compiled for a partition: measurement names are numbers, every time rule is resolved.
 
+use super::models::Numbers;
 use super::names::Names;
 use schemas::pipeline::{Filter, Metrics, Pipeline, Window, WindowKind};
 use std::sync::Arc;
@@ -141,7 +142,7 @@ impl Check {
 }
 
 /// The windows of a pipeline, every rule resolved; the names in it are known to `names` already.
-pub(crate) fn settings(pipeline: &Pipeline, names: &mut Names) -> Settings {
+pub(crate) fn settings(pipeline: &Pipeline, names: &mut Names, models: &Numbers) -> Settings {
     let shared = match &pipeline.metrics {
         Metrics::All { .. } => None,
         Metrics::Named(list) => Some(list),
@@ -173,6 +174,6 @@ pub(crate) fn settings(pipeline: &Pipeline, names: &mut Names) -> Settings {
         devices_max: pipeline.limits.devices_max,
         panes_max: pipeline.limits.panes_max,
         backfill_panes_max: pipeline.limits.backfill_panes_max,
-        models: u16::try_from(pipeline.models.len()).unwrap_or(u16::MAX),
+        models: u16::try_from(models.width()).unwrap_or(u16::MAX),
     }
 }

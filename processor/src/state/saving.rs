@@ -1,7 +1,7 @@
 //! The bytes of a snapshot.
 
 use super::bytes::{Bytes, Damaged, put_bytes, put_i64, put_len, put_part, put_u32};
-use super::{Books, Core, Fleet, Names, PartitionState, Rules, Scratch};
+use super::{Books, Core, Fleet, Names, Numbers, PartitionState, Rules, Scratch};
 use crate::step::{Models, Queue};
 use schemas::codec::Codec;
 use schemas::pipeline::Pipeline;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use windowing::partition::Partition;
 
 /// Version of the bytes.
-pub(crate) const FORMAT: i32 = 1;
+pub(crate) const FORMAT: i32 = 2;
 
 /// Why a snapshot was not loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,7 @@ impl PartitionState {
         put_bytes(out, pipeline.as_bytes());
         core.books.save(out);
         core.names.save(out);
+        core.models.save(out);
         put_part(out, |out| core.fleet.save(codec, out));
         put_len(out, core.skips.len());
         for (from, to) in &core.skips {
@@ -66,6 +67,7 @@ impl PartitionState {
         };
         let books = Books::load(&mut bytes)?;
         let mut names = Names::load(&mut bytes)?;
+        let mut numbers = Numbers::load(&mut bytes)?;
         let stalled_after = pipeline.as_ref().and_then(|pipeline| pipeline.stalled_after);
         let mut part = Bytes::new(bytes.bytes("the devices")?);
         let fleet = Fleet::load(stalled_after, &mut names, codec, &mut part)?;
@@ -80,6 +82,9 @@ impl PartitionState {
             None => ModelSet::none(),
             Some(pipeline) => models.load(&pipeline.models).map_err(LoadError::Model)?,
         };
+        if !numbers.resume(&set) {
+            return Err(bytes.damaged("a number for each model").into());
+        }
         let lane = Lane::load(&set, bytes.bytes("the models' state")?)
             .map_err(|why| bytes.damaged(format!("the models' state: {why}")))?;
         bytes.finish()?;
@@ -101,6 +106,7 @@ impl PartitionState {
                 books,
                 rules,
                 names,
+                models: numbers,
                 fleet,
                 windows,
                 evictions_from: i64::MIN,

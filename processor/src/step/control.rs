@@ -65,7 +65,10 @@ impl PartitionState {
         let core = &mut self.core;
         let rules = Rules::compile(generation, Arc::clone(&pipeline), &mut core.names)
             .map_err(|why| unreadable(generation, &why.to_string()))?;
-        let settings = settings(&pipeline, &mut core.names);
+        core.models
+            .put_in_force(&set, &core.windows.scored())
+            .map_err(|why| unreadable(generation, &why.to_string()))?;
+        let settings = settings(&pipeline, &mut core.names, &core.models);
         // Rows of definitions that go are still rows of the configuration they were collected under.
         let (windows, mut emit) = core.emitting(out);
         windows.configure(settings, receipt, &mut emit);

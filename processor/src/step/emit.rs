@@ -1,7 +1,7 @@
 //! What the windows bring forth becomes records.
 
 use crate::outputs::Outputs;
-use crate::state::{Fleet, Names, Rules};
+use crate::state::{Fleet, Names, Numbers, Rules};
 use schemas::record::{Aggregate, DeviceSummary, EmissionKind, ScoreSummary};
 use schemas::topic::Topic;
 use windowing::api::{Emission, Kind, Sink, Slot};
@@ -11,6 +11,7 @@ pub(super) struct Emit<'a> {
     pub(super) out: &'a mut Outputs,
     pub(super) fleet: &'a mut Fleet,
     pub(super) names: &'a Names,
+    pub(super) models: &'a Numbers,
     pub(super) rules: &'a Rules,
     pub(super) scratch: &'a mut Aggregate,
     pub(super) evicted: &'a mut Vec<Slot>,
@@ -51,11 +52,11 @@ impl Sink for Emit<'_> {
             row.device = None;
         }
         row.scores.clear();
-        let models = self.rules.pipeline.as_ref().map_or(&[][..], |pipeline| &pipeline.models);
         // A model that has not looked at this metric says nothing.
-        let spoken = models.iter().zip(emission.scores).filter(|(_, stats)| stats.count + stats.failed > 0);
-        row.scores.extend(spoken.map(|(model, stats)| ScoreSummary {
-            model: model.name.clone(),
+        let scores = emission.scores.iter().enumerate();
+        let spoken = scores.filter(|(_, stats)| stats.count + stats.failed > 0);
+        row.scores.extend(spoken.map(|(number, stats)| ScoreSummary {
+            model: self.models.name(number).to_owned(),
             count: i64::try_from(stats.count).unwrap_or(i64::MAX),
             mean: stats.mean,
             max: stats.max,

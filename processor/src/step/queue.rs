@@ -233,16 +233,16 @@ impl Queue {
     /// Brings the verdicts into the form that windows take.
     fn summarize(&mut self, core: &Core) {
         let models = core.rules.pipeline.as_ref().map_or(&[][..], |pipeline| &pipeline.models);
-        self.scores.begin(models.len());
+        self.scores.begin(core.models.width());
         self.starts.clear();
         for item in &self.items {
             if let Item::Reading(waiting) = item {
                 let measured = waiting.measured.of(&self.measured);
                 let start = match waiting.row {
-                    Some(row) => self.scores.add(&self.flushed, row, measured.len()),
+                    Some(row) => self.scores.add(&self.flushed, row, measured.len(), &core.models),
                     None => {
                         let names: Vec<&str> = measured.iter().map(|m| core.names.name(m.metric)).collect();
-                        self.scores.add_skipped(models, &names)
+                        self.scores.add_skipped(models, &core.models, &names)
                     }
                 };
                 self.starts.push(start);

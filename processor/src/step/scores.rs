@@ -3,7 +3,7 @@
 use super::reading::Measure;
 use super::take::Taking;
 use crate::outputs::Outputs;
-use crate::state::Core;
+use crate::state::{Core, Numbers};
 use schemas::pipeline::{Inputs, Model};
 use schemas::reason::{Reject, RejectReason};
 use schemas::record::{Alert, AlertKind, Score, Stage};
@@ -11,29 +11,31 @@ use schemas::topic::Topic;
 use scoring::{Flushed, ModelInfo, ModelSet, Row, Verdict};
 use windowing::api::Scored;
 
-/// The verdicts of one flush as windows take them: reading by reading, value by value, model by model.
+/// The verdicts of one flush as windows take them: reading by reading, value by value, by model number.
 #[derive(Debug, Default)]
 pub(super) struct Scores {
-    models: usize,
+    /// Verdicts of a value.
+    width: usize,
     verdicts: Vec<Scored>,
     /// Rows scored and rows failed.
     pub(super) counts: (i64, i64),
 }
 
 impl Scores {
-    /// Starts a flush with so many models.
-    pub(super) fn begin(&mut self, models: usize) {
-        self.models = models;
+    /// Starts a flush with model numbers below `width`.
+    pub(super) fn begin(&mut self, width: usize) {
+        self.width = width;
         self.verdicts.clear();
         self.counts = (0, 0);
     }
 
     /// Adds a reading's verdicts; returns where they begin.
-    pub(super) fn add(&mut self, flushed: &Flushed, row: Row, values: usize) -> usize {
+    pub(super) fn add(&mut self, flushed: &Flushed, row: Row, values: usize, models: &Numbers) -> usize {
         let start = self.verdicts.len();
         for value in 0..values {
-            for verdict in flushed.verdicts(row, value) {
-                self.verdicts.push(match verdict {
+            let at = self.next_value();
+            for (verdict, number) in flushed.verdicts(row, value).iter().zip(models.in_force()) {
+                self.verdicts[at + number] = match verdict {
                     Verdict::NotScored => Scored::Not,
                     Verdict::Score { score, over_threshold, .. } => {
                         self.counts.0 += 1;
@@ -43,17 +45,25 @@ impl Scores {
                         self.counts.1 += 1;
                         Scored::Failed
                     }
-                });
+                };
             }
         }
         start
     }
 
+    /// Room for the verdicts on one more value.
+    fn next_value(&mut self) -> usize {
+        let at = self.verdicts.len();
+        self.verdicts.resize(at + self.width, Scored::Not);
+        at
+    }
+
     /// Adds a reading that a decision keeps from the models: every model that would have looked at it has failed.
-    pub(super) fn add_skipped(&mut self, models: &[Model], names: &[&str]) -> usize {
+    pub(super) fn add_skipped(&mut self, models: &[Model], numbers: &Numbers, names: &[&str]) -> usize {
         let start = self.verdicts.len();
         for (place, name) in names.iter().enumerate() {
-            for model in models {
+            let at = self.next_value();
+            for (model, number) in models.iter().zip(numbers.in_force()) {
                 let looked_at = match &model.inputs {
                     Inputs::Each(inputs) => inputs.iter().any(|input| input == name),
                     // Its verdict stands at the first of its columns that the reading carries.
@@ -62,8 +72,10 @@ impl Scores {
                         inputs.iter().find_map(carried) == Some(place)
                     }
                 };
-                self.counts.1 += i64::from(looked_at);
-                self.verdicts.push(if looked_at { Scored::Failed } else { Scored::Not });
+                if looked_at {
+                    self.counts.1 += 1;
+                    self.verdicts[at + number] = Scored::Failed;
+                }
             }
         }
         start
@@ -71,8 +83,8 @@ impl Scores {
 
     /// The verdicts on the `value`-th value of the reading that begins at `start`.
     pub(super) fn of(&self, start: usize, value: usize) -> &[Scored] {
-        let at = start + value * self.models;
-        &self.verdicts[at..at + self.models]
+        let at = start + value * self.width;
+        &self.verdicts[at..at + self.width]
     }
 }
 

@@ -43,6 +43,7 @@ impl Core {
             out,
             fleet: &mut self.fleet,
             names: &self.names,
+            models: &self.models,
             rules: &self.rules,
             scratch: &mut self.scratch.aggregate,
             evicted: &mut self.scratch.evicted,

@@ -6,7 +6,7 @@ use crate::ops::Letters;
 use journal::memory::faults::{self, Fault};
 use journal::port::Journal;
 use schemas::pipeline::Pipeline;
-use schemas::record::{Alert, AlertKind, DeadLetter, Score, Stage};
+use schemas::record::{Alert, AlertKind, DeadLetter, EmissionKind, Score, Stage};
 use schemas::topic::Topic;
 use scoring::shipped::{self, Shipped};
 use scoring::{ComponentSource, HostLimits, Loader, LoaderConfig, SourceError};
@@ -311,4 +311,84 @@ fn a_snapshot_does_not_change_the_order_of_what_its_first_record_brings_forth() 
         world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
         assert_eq!(first.get_or_insert(world.written()), &world.written(), "restarted: {restarted}");
     }
+}
+
+/// Models by name, and by the setting that makes each a version of its own.
+fn ewmas(models: &[(&str, f64)]) -> Pipeline {
+    let model = |(name, alpha): &(&str, f64)| {
+        serde_json::json!({
+            "name": name, "component": shipped::find("ewma").expect("it is shipped").digest, "each": ["temp"],
+            "threshold": 1e9, "settings": {"alpha": alpha, "warm-up-rows": 0},
+        })
+    };
+    resolved(serde_json::json!({
+        "window": [
+            {"name": "1h", "size": "1h"},
+            {"name": "hop", "kind": "hopping", "size": "1h", "advance": "30m"},
+        ],
+        "model": models.iter().map(model).collect::<Vec<_>>(),
+    }))
+}
+
+/// Generations that remove, prepend, reorder and change models while panes are open.
+fn changing_world() -> World {
+    let mut world = World::new(1);
+    world.models = Arc::new(loader());
+    let generations: [(&[(&str, f64)], u32); 6] = [
+        (&[("x", 0.1), ("y", 0.2)], 3),
+        (&[("z", 0.3), ("y", 0.2)], 2),
+        (&[("y", 0.2), ("z", 0.3)], 1),
+        (&[], 1),
+        (&[("y", 0.4)], 5),
+        (&[("w", 0.5), ("x", 0.1)], 7),
+    ];
+    for ((models, readings), generation) in generations.into_iter().zip(0..) {
+        world.configure(generation, &ewmas(models));
+        for reading in 0..readings {
+            world.journal.advance(Duration::from_millis(100));
+            world.json("d", &format!(r#"{{"device_id":"d","temp":{reading}}}"#));
+        }
+    }
+    world.end();
+    world
+}
+
+#[test]
+fn open_panes_know_whose_scores_they_hold_whatever_becomes_of_the_configuration() {
+    let world = changing_world();
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    world.check().expect("the same bytes");
+    let rows = world.aggregates();
+    let rows: Vec<_> = rows.iter().filter(|row| row.kind == EmissionKind::AtEnd).collect();
+    assert!(rows.iter().any(|row| row.window == "1h") && rows.iter().any(|row| row.window == "hop"));
+    for row in rows {
+        let said: Vec<_> = row.scores.iter().map(|one| (one.model.as_str(), one.count)).collect();
+        assert_eq!(row.count, 19);
+        assert_eq!(said, [("x", 10), ("y", 6), ("z", 3), ("y", 5), ("w", 7)], "{}", row.window);
+    }
+}
+
+#[test]
+fn neither_crashes_nor_cuts_change_whose_scores_they_are() {
+    let mut written = None;
+    let mut call = 0;
+    loop {
+        let world = changing_world();
+        let at = world.journal.calls() + call;
+        let config = ProcessorConfig { poll_records_max: 2, ..brisk() };
+        let mut worker = world.worker("one", &config, true);
+        world.journal.inject(Some(faults::at(at, Fault::CrashAfter)));
+        let ran = world.run(&mut worker);
+        drop(worker);
+        if ran.is_ok() && world.journal.calls() <= at {
+            break;
+        }
+        let world = world.reopened();
+        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+        world.check().unwrap_or_else(|why| panic!("crash at call {call}: {why}"));
+        assert_eq!(world.view.incidents(), [], "crash at call {call}");
+        assert_eq!(written.get_or_insert(world.written()), &world.written(), "crash at call {call}");
+        call += 3;
+    }
+    assert!(call > 20);
 }

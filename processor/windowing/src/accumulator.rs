@@ -30,7 +30,7 @@ pub(crate) struct Acc {
 /// What only some accumulators need.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Extra {
-    /// By model index.
+    /// By model number.
     by_model: Box<[ScoreStats]>,
     /// High halves of the counts.
     count_high: u32,

@@ -17,6 +17,7 @@
 //! wake_at(&mut self, by: Micros) -> Option<Micros>    // when to look again; cheap
 //! next_eviction(&self) -> Option<Micros>
 //! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  device_id(Slot) -> &str
+//! scored(&self) -> Vec<bool>                // by model number: whether an accumulator holds scores under it
 //! footprint(&self) -> Footprint
 //! save(&self, &mut Vec<u8>);  load(&[u8]) -> Result<Self, LoadError>   // byte-identical behaviour afterwards
 //! ```
@@ -94,7 +95,8 @@ pub struct Settings {
     pub panes_max: u32,
     /// Most back-fill panes per device.
     pub backfill_panes_max: u32,
-    /// Models that score; the length of [`Value::scores`].
+    /// Model numbers in use: the length of [`Value::scores`]. The caller gives the numbers out, and gives one to another
+    /// model only when no accumulator holds scores under it (`Partition::scored`).
     pub models: u16,
 }
 
@@ -129,7 +131,7 @@ pub struct Value<'a> {
     pub metric: Metric,
     /// Finite; none: measured, no value.
     pub value: Option<f64>,
-    /// What each model said of it, by model index; empty when nothing scores.
+    /// What each model said of it, by model number; empty when nothing scores.
     pub scores: &'a [Scored],
 }
 
@@ -243,7 +245,7 @@ pub struct Emission<'a> {
     pub newest: bool,
     /// Values.
     pub stats: Stats,
-    /// By model index; empty when nothing scored.
+    /// By model number; empty when nothing scored.
     pub scores: &'a [ScoreStats],
     /// Receipt time of the last contribution.
     pub contributed_at: Micros,

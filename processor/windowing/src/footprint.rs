@@ -1,4 +1,5 @@
-//! How much memory a partition holds, by the sizes of what it has reserved (allocators round up a little).
+//! What a partition holds, looked at as a whole: memory, by the sizes of what it has reserved (allocators round up a
+//! little), and models with scores in open panes.
 
 use crate::api::{Footprint, Metric, Micros};
 use crate::device::Device;
@@ -21,6 +22,23 @@ impl Partition {
             sum.pane_bytes += device.tracks.iter().map(pane_bytes).sum::<usize>() as u64;
         }
         sum
+    }
+
+    /// By model number: whether an accumulator holds scores under it; beyond its end none does. Looks at everything.
+    pub fn scored(&self) -> Vec<bool> {
+        let mut scored = Vec::new();
+        for track in self.occupied().flat_map(|device| &device.tracks) {
+            let panes = track.panes.iter().flat_map(|pane| pane.series().map(|series| &series.acc));
+            let slices = track.slices.iter().flat_map(|slices| &slices.list);
+            let slices = slices.flat_map(|slice| slice.metrics.iter().map(|(_, acc)| acc));
+            for (model, stats) in panes.chain(slices).flat_map(|acc| acc.scores().iter().enumerate()) {
+                if scored.len() <= model {
+                    scored.resize(model + 1, false);
+                }
+                scored[model] |= stats.count + stats.failed > 0;
+            }
+        }
+        scored
     }
 }
 

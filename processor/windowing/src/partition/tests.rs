@@ -2,7 +2,7 @@
 //! `tests/`.
 
 use super::*;
-use crate::api::{Assigner, Emission, Kind, Metric, Value, WindowRule};
+use crate::api::{Assigner, Emission, Kind, Metric, Scored, Value, WindowRule};
 
 #[derive(Default)]
 struct Rows(Vec<String>);
@@ -239,4 +239,20 @@ fn a_configuration_removes_keeps_and_adds() {
     assert_eq!(bench.read("a", 1003, 55).panes, 2);
     bench.read("a", 1004, 110);
     assert_eq!(bench.rows(1004), ["w[0, 60) r1 on-time 3x=3 newest", "new[50, 100) r1 on-time 1x=1 newest"]);
+}
+
+#[test]
+fn a_partition_says_which_models_its_open_panes_speak_of() {
+    let hopping = rule("h", Assigner::Hopping { size: 60 * S, advance: 30 * S });
+    let mut bench = Bench::new(vec![minute(), hopping]);
+    bench.read("a", 1000, 30);
+    assert_eq!(bench.partition.scored(), [] as [bool; 0]);
+    let scores = [Scored::Not, Scored::Score(1.0, false), Scored::Not, Scored::Failed];
+    let slot = bench.partition.locate("a", 1000 * S).expect("there is room");
+    let values = [Value { metric: Metric(1), value: None, scores: &scores }];
+    let reading = Observation { event_time: 30 * S, offset: 1, values: &values };
+    bench.partition.observe(slot, &reading, &mut bench.rows).expect("there is room");
+    assert_eq!(bench.partition.scored(), [false, true, false, true]);
+    bench.read("a", 1001, 10_000);
+    assert_eq!(bench.partition.scored(), [] as [bool; 0], "its panes are gone");
 }
