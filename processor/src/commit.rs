@@ -4,6 +4,7 @@
 //! with which partitions, is decided by the poll thread, which owns the assignment.
 
 use crate::GROUP;
+use crate::observe::Outcomes;
 use journal::port::{
     Committed, Committer, Disposition, GroupToken, Journal, JournalError, NewRecord, Reader, TopicPartition,
     Transaction,
@@ -20,6 +21,8 @@ pub(crate) struct Part {
     /// What must be committed before; none: nothing.
     pub(crate) from: Option<i64>,
     pub(crate) to: i64,
+    /// Totals of outcomes with this cut.
+    pub(crate) outcomes: Outcomes,
 }
 
 /// A cut on its way, frozen.

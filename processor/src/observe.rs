@@ -3,6 +3,31 @@
 use crate::commit::Cycle;
 use crate::view::View;
 use chassis::metrics as names;
+use schemas::record::Totals;
+
+/// Readings by outcome, in the order of [`OUTCOMES`].
+pub(crate) type Outcomes = [i64; 5];
+
+const OUTCOMES: [&str; 5] = ["aggregated", "filtered", "duplicate", "late", "rejected"];
+
+pub(crate) fn outcomes(totals: &Totals) -> Outcomes {
+    [totals.aggregated, totals.filtered, totals.duplicate, totals.late, totals.rejected]
+}
+
+/// A partition's cut is durable. Counters rise by what this process has added since `before`, so that the sum over
+/// processes is right wherever partitions go; without a beginning nothing of its own was in the cut.
+pub(crate) fn counted(partition: u32, before: Option<Outcomes>, now: Outcomes) {
+    let before = before.unwrap_or(now);
+    for ((outcome, before), now) in OUTCOMES.into_iter().zip(before).zip(now) {
+        let labels = [
+            ("stage", "processor".to_owned()),
+            ("outcome", outcome.to_owned()),
+            ("partition", partition.to_string()),
+        ];
+        metrics::counter!(names::READINGS_TOTAL, &labels)
+            .increment(now.saturating_sub(before).max(0).unsigned_abs());
+    }
+}
 
 /// A cut is durable: its books are what is reported.
 pub(crate) fn committed(view: &View, cycle: &Cycle) {
@@ -12,21 +37,6 @@ pub(crate) fn committed(view: &View, cycle: &Cycle) {
         let Some(seen) = view.partition(part.partition.partition) else { continue };
         let partition = part.partition.partition.to_string();
         let totals = &seen.totals;
-        let outcomes = [
-            ("aggregated", totals.aggregated),
-            ("filtered", totals.filtered),
-            ("duplicate", totals.duplicate),
-            ("late", totals.late),
-            ("rejected", totals.rejected),
-        ];
-        for (outcome, count) in outcomes {
-            let labels = [
-                ("stage", "processor".to_owned()),
-                ("outcome", outcome.to_owned()),
-                ("partition", partition.clone()),
-            ];
-            metrics::counter!(names::READINGS_TOTAL, &labels).absolute(count.unsigned_abs());
-        }
         let gauge = |name: &'static str, value: f64| {
             metrics::gauge!(name, "partition" => partition.clone()).set(value)
         };

@@ -1,6 +1,6 @@
 //! The books are closed: take one record away anywhere, and they say so.
 
-use super::world::{World, brisk, prepared};
+use super::world::{World, brisk, history, prepared};
 use crate::ops::BooksLine;
 use crate::outputs::Outputs;
 use crate::state::PartitionState;
@@ -93,4 +93,32 @@ fn a_reading_without_an_outcome_or_with_two_is_found() {
             assert!(!line(&totals), "{totals:?}");
         }
     }
+}
+
+/// Counters of a process begin at 0 and rise by what it has committed itself: partitions that move are counted once.
+#[test]
+fn outcomes_are_counted_where_they_were_committed() {
+    let aggregated = |world: &World| {
+        let text = chassis::metrics::recorded("processor", "1", || {
+            world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+        });
+        let text = text.expect("a recorder");
+        let lines = text.lines().filter(|line| {
+            line.starts_with("highwater_readings_total{") && line.contains("outcome=\"aggregated\"")
+        });
+        let counts = lines.map(|line| line.rsplit(' ').next().and_then(|count| count.parse::<i64>().ok()));
+        counts.sum::<Option<i64>>().expect("counts")
+    };
+    let world = prepared(61, 300);
+    let total = |world: &World| world.audits().values().map(|audit| audit.totals.aggregated).sum::<i64>();
+    let first = aggregated(&world);
+    assert!(first > 100 && first == total(&world), "{first}");
+    let world = world.reopened();
+    history(&world, 62, 100);
+    world.end();
+    let second = aggregated(&world);
+    assert!(second > 30 && first + second == total(&world), "{first} and {second}");
+    let world = world.reopened();
+    world.tick();
+    assert_eq!(aggregated(&world), 0);
 }

@@ -1,6 +1,7 @@
 //! A partition in a worker's hands, from its assignment to its loss.
 
 use crate::controller::Written;
+use crate::observe::Outcomes;
 use crate::outputs::Outputs;
 use crate::recovery::{Expected, Plan};
 use crate::state::PartitionState;
@@ -41,6 +42,8 @@ pub(super) struct Assigned {
     pub(super) fetched: Option<Committed>,
     /// Committed, as far as is known.
     pub(super) committed: Option<i64>,
+    /// Totals of outcomes that this process has counted up to; none: it has folded nothing of its own.
+    pub(super) reported: Option<Outcomes>,
     /// Position of the last cut, on its way or committed.
     pub(super) cut_to: Option<i64>,
     pub(super) snapshots: Snapshots,
@@ -95,6 +98,7 @@ impl Assigned {
             unsent: Vec::new(),
             fetched,
             committed,
+            reported: None,
             cut_to: committed,
             snapshots: Snapshots { taken_at: now, ..Snapshots::default() },
             degraded: None,

@@ -119,7 +119,8 @@ impl Worker {
         });
         let to = if mutation::is(Mutation::SnapshotAhead) { from.unwrap_or(0) } else { mark.position };
         let text = metadata_text(&self.setup.tools.codec, metadata);
-        cycle.add(Part { partition: part.partition, from, to }, records, text);
+        let outcomes = observe::outcomes(&audit.totals);
+        cycle.add(Part { partition: part.partition, from, to, outcomes }, records, text);
         part.cut_to = Some(mark.position);
         self.snapshot_if_due(number);
         self.show(number);
@@ -167,6 +168,7 @@ impl Worker {
             }
             if let Some(part) = self.parts.get_mut(&number) {
                 part.committed = Some(cut.to);
+                observe::counted(number, part.reported.replace(cut.outcomes), cut.outcomes);
                 part.fetched = Some(committed.clone());
                 if part.state.is_none() {
                     part.cut_to = Some(cut.to);

@@ -3,6 +3,7 @@
 use super::Worker;
 use super::assigned::{Assigned, Phase};
 use crate::mutation::{self, Mutation};
+use crate::observe;
 use crate::step::Halt;
 use journal::port::{Assignment, ConsumerEvent, RecordRef, TopicPartition};
 use std::collections::BTreeSet;
@@ -107,6 +108,9 @@ impl Worker {
             let Some(state) = &mut part.state else { return index };
             if record.offset < state.position() {
                 continue;
+            }
+            if part.reported.is_none() && matches!(part.phase, Phase::Live) {
+                part.reported = Some(observe::outcomes(&state.totals()));
             }
             if part.target.is_some_and(|target| state.position() >= target) {
                 return index;
