@@ -72,6 +72,7 @@ pub(crate) struct Entry {
     /// Empty: the slot is free.
     pub(crate) id: Id,
     /// Oldest first; most devices have none.
+    #[expect(clippy::box_collection, reason = "one word in the many entries that have none")]
     versions: Option<Box<Vec<Version>>>,
     /// Measurements that count towards the limit of a device.
     pub(crate) metrics: Vec<Metric>,
