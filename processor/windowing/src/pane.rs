@@ -238,3 +238,42 @@ impl Pane {
         rare + self.series().map(|series| series.acc.heap_bytes()).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_returns_and_usual_ones_take_no_room() {
+        let second = SECOND as Micros;
+        for (start, length) in
+            [(-7, 0), (3, 1), (3, 60 * second), (-5, Micros::from(SECONDS) - 1), (0, 366 * 86_400 * second)]
+        {
+            let pane = Pane::open(start, start + length, Metric(0));
+            assert_eq!((pane.end(), pane.heap_bytes()), (start + length, 0));
+        }
+        for (start, end) in [
+            (0, Micros::from(SECONDS) + 1),
+            (0, Micros::from(LONG)),
+            (0, Micros::from(LONG & !SECONDS) * second),
+            (Micros::MIN, Micros::MAX),
+            (Micros::MAX, Micros::MIN),
+            (5, 4),
+        ] {
+            let mut pane = Pane::open(start, end, Metric(0));
+            assert_eq!(pane.end(), end);
+            pane.set_end(start);
+            assert_eq!(pane.end(), start);
+        }
+        assert!(size_of::<Pane>() <= 136);
+    }
+
+    #[test]
+    fn readings_beyond_their_short_form() {
+        let mut pane = Pane::open(0, 1, Metric(0));
+        for readings in [1, u64::from(u32::MAX), u64::from(u32::MAX) + 1, 7] {
+            pane.set_readings(readings);
+            assert_eq!(pane.readings(), readings);
+        }
+    }
+}

@@ -103,3 +103,25 @@ proptest! {
         prop_assert!(near(parts.m2, whole.m2, 1e14));
     }
 }
+
+#[test]
+fn counts_beyond_their_short_form() {
+    let most = u64::from(u32::MAX);
+    let mut acc = of(&[(2.0, 10)]);
+    acc.set_counts(most, most);
+    acc.add(&value(Some(2.0), &[]), 11, Mutant::default());
+    acc.add(&value(None, &[]), 12, Mutant::default());
+    assert_eq!((acc.count(), acc.nulls()), (most + 1, most + 1));
+    assert_eq!(
+        (acc.stats().mean, acc.stats().first, acc.last_at),
+        (2.0, 2.0, 11),
+        "it is not the first value"
+    );
+    let mut all = acc.clone();
+    all.merge(&acc);
+    assert_eq!((all.count(), all.nulls()), (2 * most + 2, 2 * most + 2));
+    assert!(all.scores().is_empty());
+    let mut late = Acc::default();
+    late.merge(&acc);
+    assert_eq!(late.stats(), acc.stats());
+}

@@ -96,3 +96,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_holes_take_room() {
+    let mut boots = Boots::default();
+    let mark = |boots: &mut Boots, seq| boots.mark(None, seq, seq, Mutant::default());
+    (0..3000).for_each(|seq| mark(&mut boots, seq));
+    assert_eq!(boots.heap_bytes(), 0);
+    (3001..4000).for_each(|seq| mark(&mut boots, seq));
+    assert_eq!(boots.heap_bytes(), size_of::<Bits>());
+    let whole = boots.list()[0].bits();
+    mark(&mut boots, 3000);
+    assert_eq!(boots.heap_bytes(), 0, "the hole was filled");
+    assert_ne!(boots.list()[0].bits(), whole);
+    (4001..5120).for_each(|seq| mark(&mut boots, seq));
+    assert_eq!(boots.heap_bytes(), 0, "the hole has left the range");
+    mark(&mut boots, 9000);
+    assert_eq!(boots.heap_bytes(), 0, "all have left the range");
+}
