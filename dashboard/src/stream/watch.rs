@@ -164,3 +164,56 @@ fn compare(hub: &Hub, before: Option<Polled>, totals: StoreTotals, alerts: &[Ale
     }
     Polled { totals, remembered }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DashboardConfig;
+    use store::conformance::alert;
+
+    fn hub() -> Arc<Hub> {
+        Hub::new(&DashboardConfig::default(), 7)
+    }
+
+    #[test]
+    fn an_event_names_so_many_devices_and_hints_at_the_others() {
+        let mut stored = Stored::default();
+        for number in 0..DEVICES_MAX {
+            stored.add(&format!("d{number}"));
+        }
+        stored.add("d0");
+        assert_eq!((stored.devices.len(), stored.more, stored.rows), (DEVICES_MAX, false, 201));
+        stored.add("one more");
+        assert_eq!((stored.devices.len(), stored.more, stored.rows), (DEVICES_MAX, true, 202));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_fell_behind_the_sink_says_so() {
+        let (hub, feed) = (hub(), Feed::default());
+        let (its_hub, its_feed) = (Arc::clone(&hub), feed.clone());
+        let listening = tokio::spawn(async move { listen(&its_hub, &its_feed).await });
+        tokio::task::yield_now().await;
+        // On one thread: it hears nothing until all of this has been told.
+        for number in 0..100 {
+            feed.tell(&[Write::Alert(alert("d", &format!("0-{number}-0"), number, 1))]);
+        }
+        let mut last = hub.last.subscribe();
+        tokio::time::timeout(Duration::from_secs(20), last.wait_for(|number| *number > 0))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(hub.after(0).unwrap().0.name, "gap");
+        listening.abort();
+    }
+
+    #[test]
+    fn what_was_told_is_remembered_within_bounds() {
+        let mut polled = compare(&hub(), None, StoreTotals::default(), &[]);
+        for round in 0..6 {
+            let alerts: Vec<Alert> =
+                (0..100).map(|i| alert("d", &format!("0-{round}-{i}"), round * 100 + i, 1)).collect();
+            polled = compare(&hub(), Some(polled), StoreTotals::default(), &alerts);
+        }
+        assert_eq!(polled.remembered.len(), REMEMBERED_MAX);
+    }
+}
