@@ -15,11 +15,12 @@ const GIVEN: &str = "HIGHWATER_BIN";
 /// # Panics
 /// When there is none and it cannot be built: nothing can be tested then.
 pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match find() {
+    // The failure is kept too: one build that fails is enough.
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match BINARY.get_or_init(|| find().map_err(|error| format!("{error:#}"))) {
         Ok(path) => path,
-        Err(error) => panic!("no binary to test: {error:#}"),
-    })
+        Err(error) => panic!("no binary to test: {error}"),
+    }
 }
 
 fn find() -> Result<PathBuf> {
