@@ -69,7 +69,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// The pure cores name nothing but these.
-const PURE: [(&str, &[&str]); 1] = [("windowing", &["thiserror", "hashbrown", "foldhash"])];
+const PURE: [(&str, &[&str]); 1] = [("windowing", &["thiserror", "hashbrown", "foldhash", "smallvec"])];
 
 /// Text that must not stand under a path, and what to use instead.
 const BANNED: [(&str, &str, &str); 9] = [

@@ -151,6 +151,22 @@ impl std::fmt::Display for Books {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use journal::port::TopicPartition;
+
+    #[test]
+    fn what_waits_inside_a_stage_is_no_difference_and_what_retention_took_is_one() {
+        let partition = TopicPartition { topic: schemas::topic::Topic::Alerts, partition: 1 };
+        let line = |lost| {
+            let totals = sink::books::Totals { read: 10, written: 6, dead_lettered: 1, lost };
+            sink::books::Entry { partition, totals, pending: 3, position: 10, in_flight: 4 }
+        };
+        let stage = |lost| Stage::sink(&sink::books::Books { entries: vec![line(lost), line(0)] });
+        let whole = stage(0).total;
+        assert_eq!((whole.balanced, whole.difference, whole.received, whole.in_flight), (true, 0, 20, 8));
+        let short = stage(5);
+        assert!(!short.total.balanced && !short.partitions[0].balanced && short.partitions[1].balanced);
+        assert_eq!(short.total.besides["lost-to-retention"], 5);
+    }
 
     #[test]
     fn one_record_missing_in_one_partition_is_seen_in_the_whole() {
