@@ -132,6 +132,12 @@ fn pane(pane: &PaneState, watermark: Option<Micros>, names: &[String]) -> PaneEx
         Phase::Emitted => {
             ("emitted", "published; it still takes late readings until its lateness is over".to_owned())
         }
+        Phase::Held => (
+            "held",
+            "published; one reading carried the watermark far beyond its end, and it still takes the readings that the \
+             device held back"
+                .to_owned(),
+        ),
         Phase::Waiting => {
             ("waiting", "late readings have come in; a revision is published once they settle".to_owned())
         }

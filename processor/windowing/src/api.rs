@@ -335,6 +335,8 @@ pub enum Phase {
     Live,
     /// Emitted; takes readings until it is dropped.
     Emitted,
+    /// Emitted; one reading carried the watermark far beyond its end, and it takes the rest until it is dropped.
+    Held,
     /// Took readings behind the watermark: emitted once they settle.
     Waiting,
     /// Waiting, and dropped with its emission.

@@ -117,9 +117,11 @@ impl Device {
                 if matches!(rule.assigner, Assigner::Tumbling { .. })
                     && at > 0
                     && track.panes.len() == track.panes.capacity()
+                    && track.panes[0].end() <= standing.watermark
                     && track.is_over(0, standing.watermark_after(reading), &standing.times, scope.mutant)
                 {
-                    // The reading drops it anyway: sooner, its place is free for the new one.
+                    // The reading drops it anyway (what it jumps over may be held): sooner, its place is free for the
+                    // new one.
                     *scope.panes = scope.panes.saturating_sub(track.discard(0, rule.assigner, scope.mutant));
                     scope.rearm = Rearm::Full;
                     at -= 1;

@@ -137,9 +137,10 @@ impl Device {
 
     /// Looks again at every pane after times changed.
     pub(crate) fn recompute_due(&mut self, windows: &[WindowRule]) {
-        let overrides = self.overrides.as_deref();
+        let (clocks, overrides) = (self.clocks, self.overrides.as_deref());
         for (track, rule) in self.tracks.iter_mut().zip(windows) {
-            track.recompute_due(&Times::of(rule, overrides));
+            let times = Times::of(rule, overrides);
+            track.recompute_due(watermark(&clocks, track.floor, &times), &times);
         }
     }
 

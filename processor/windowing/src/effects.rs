@@ -5,13 +5,18 @@
 //! firing what is due comes to an end.
 
 use crate::api::{Kind, Micros, Sink, Slot, WindowRule};
-use crate::device::{Device, Times};
+use crate::device::{Clocks, Device, Times, watermark};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
 use crate::track::{Place, Rows};
 
 /// Longest a waiting pane waits, and how long a deep one must be left alone.
 pub(crate) const WAIT_MAX: Micros = 60_000_000;
+
+/// How far beyond a pane's end the watermark must jump to hold it, and how long it is then held at least.
+fn hold(times: &Times) -> Micros {
+    times.lateness.max(WAIT_MAX)
+}
 
 /// What the effects on one device may see and count.
 pub(crate) struct Scope<'a> {
@@ -95,6 +100,10 @@ impl Device {
                 settled.min(pane.first_waiting().saturating_add(WAIT_MAX))
             };
             return (at, Due::Revise);
+        }
+        if let Some(since) = pane.held_at() {
+            let least = since.saturating_add(hold(times));
+            return (least.max(pane.contributed_at.saturating_add(WAIT_MAX)), Due::Drop);
         }
         let end = clocks.seen_at.saturating_add(pane.end());
         (end.saturating_add(idle_retention).saturating_sub(clocks.max_event), Due::Drop)
@@ -210,7 +219,7 @@ impl Device {
             self.discard(window, at, scope);
             return Micros::MAX;
         }
-        self.tracks[index].recompute_due(&times);
+        self.tracks[index].recompute_due(watermark, &times);
         self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant).0
     }
 
@@ -239,9 +248,15 @@ impl Device {
         *scope.panes = scope.panes.saturating_sub(gone);
     }
 
-    /// Steps 1 to 3 and the bound on deep panes; true when anything happened.
+    /// Steps 1 to 3 and the bound on deep panes; true when anything happened. `before` are the clocks before the
+    /// reading.
     #[inline]
-    pub(crate) fn after_reading(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+    pub(crate) fn after_reading(
+        &mut self,
+        before: &Clocks,
+        scope: &mut Scope<'_>,
+        sink: &mut impl Sink,
+    ) -> bool {
         let mut due = self.deep > scope.backfill_panes_max;
         for (window, rule) in scope.windows.iter().enumerate() {
             let times = self.times(rule);
@@ -249,13 +264,13 @@ impl Device {
                 || rule.early_every.is_some()
                 || rule.early_count.is_some();
         }
-        due && self.after_reading_due(scope, sink)
+        due && self.after_reading_due(before, scope, sink)
     }
 
-    fn after_reading_due(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
+    fn after_reading_due(&mut self, before: &Clocks, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
         let completed = self.complete_passed(scope, sink);
         let early = self.emit_early(scope, sink);
-        let dropped = self.drop_passed(scope);
+        let dropped = self.drop_passed(before, scope, sink);
         let bounded = self.bound_deep(scope, sink);
         completed || early || dropped || bounded
     }
@@ -335,7 +350,7 @@ impl Device {
     }
 
     /// Step 3.
-    fn drop_passed(&mut self, scope: &mut Scope<'_>) -> bool {
+    fn drop_passed(&mut self, before: &Clocks, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
         let mut any = false;
         for (window, rule) in scope.windows.iter().enumerate() {
             let times = self.times(rule);
@@ -343,6 +358,7 @@ impl Device {
             if watermark < self.tracks[window].due {
                 continue;
             }
+            any |= self.hold_jumped(window as u16, before, scope, sink);
             let mut at = 0;
             while at < self.tracks[window].panes.len() {
                 if self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
@@ -352,9 +368,43 @@ impl Device {
                     at += 1;
                 }
             }
-            self.tracks[window].recompute_due(&times);
+            self.tracks[window].recompute_due(watermark, &times);
         }
         any
+    }
+
+    /// Holds the panes that the reading jumped over, in place of those that an earlier one did; true when there are any.
+    fn hold_jumped(
+        &mut self,
+        window: u16,
+        before: &Clocks,
+        scope: &mut Scope<'_>,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let index = usize::from(window);
+        let times = self.times(&scope.windows[index]);
+        let from = watermark(before, self.tracks[index].floor, &times);
+        let to = self.watermark(index, &times);
+        let jumped =
+            |pane: &Pane| !pane.live && from < pane.end() && to >= pane.end().saturating_add(hold(&times));
+        if from == to
+            || scope.mutant.is(Mutation::HeldDropped)
+            || !self.tracks[index].panes.iter().any(jumped)
+        {
+            return false;
+        }
+        for at in 0..self.tracks[index].panes.len() {
+            let pane = &mut self.tracks[index].panes[at];
+            if jumped(pane) {
+                pane.hold(scope.now);
+            } else if pane.held_at().is_some() {
+                pane.release();
+                if pane.waiting {
+                    self.revise(window, at, Kind::Late, scope, sink);
+                }
+            }
+        }
+        true
     }
 
     /// Emits and drops the deep panes beyond the bound, those left alone longest first.
@@ -411,13 +461,14 @@ impl Device {
                 pane.completed |= pane.live;
                 pane.live = false;
                 pane.settle();
+                pane.release();
                 if deep || self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
                     self.discard(window as u16, at, scope);
                 } else {
                     at += 1;
                 }
             }
-            self.tracks[window].recompute_due(&times);
+            self.tracks[window].recompute_due(watermark, &times);
         }
     }
 }

@@ -72,6 +72,8 @@ fn state(pane: &Pane, due_at: Micros) -> PaneState {
             Phase::Deep
         } else if pane.waiting {
             Phase::Waiting
+        } else if pane.held_at().is_some() {
+            Phase::Held
         } else {
             Phase::Emitted
         },

@@ -55,6 +55,8 @@ pub enum Mutation {
     EvictionForgotten,
     /// Early emissions by clock do not move on when nothing changed.
     EarlyClockStands,
+    /// Panes that a reading jumps over are dropped at once.
+    HeldDropped,
 }
 
 /// The fault in force, if any.

@@ -3,7 +3,7 @@
 //! Sizes matter here: there are millions. The first metric is inline; further metrics and what only some panes
 //! need are in one box. Nothing here decides when something happens: [`crate::track`] and [`crate::effects`] do.
 //!
-//! Invariants: `live` excludes `waiting`; `deep` implies `waiting`; of equal metrics there is one series.
+//! Invariants: `live` excludes `waiting`; `deep` implies `waiting` and excludes a hold, as `live` does; of equal metrics there is one series.
 
 use crate::accumulator::Acc;
 use crate::api::{Metric, Micros};
@@ -40,11 +40,19 @@ pub(crate) struct Rare {
     end: Micros,
     /// High half of the number of readings.
     readings_high: u32,
+    /// Receipt time of the reading that jumped over it; [`NEVER`] unless it is held.
+    pub(crate) held_at: Micros,
 }
 
 impl Rare {
-    const NONE: Self =
-        Self { more: Vec::new(), next_early: NEVER, first_waiting: 0, end: 0, readings_high: 0 };
+    const NONE: Self = Self {
+        more: Vec::new(),
+        next_early: NEVER,
+        first_waiting: 0,
+        end: 0,
+        readings_high: 0,
+        held_at: NEVER,
+    };
 }
 
 /// One window of one device. In this order: what is looked at without the values lies together.
@@ -227,6 +235,23 @@ impl Pane {
     pub(crate) fn settle(&mut self) {
         self.waiting = false;
         self.deep = false;
+    }
+
+    /// Receipt time of the reading that jumped over it and keeps the watermark from dropping it.
+    pub(crate) fn held_at(&self) -> Option<Micros> {
+        self.rare.as_deref().map(|rare| rare.held_at).filter(|at| *at != NEVER)
+    }
+
+    /// Held because of a reading received at `at`.
+    pub(crate) fn hold(&mut self, at: Micros) {
+        self.rare_mut().held_at = at;
+    }
+
+    /// Not held any more.
+    pub(crate) fn release(&mut self) {
+        if let Some(rare) = self.rare.as_deref_mut() {
+            rare.held_at = NEVER;
+        }
     }
 
     /// Bytes beyond its own size.

@@ -241,6 +241,7 @@ impl Partition {
         device.move_early_clocks(scope.now, scope.windows, scope.mutant);
         device.contribute(reading, &mut scope, &mut taken, sink);
         let late = taken.panes == 0 && !taken.refused.is_empty();
+        let before = device.clocks;
         let clocks = &mut device.clocks;
         if late {
             if mutant.is(Mutation::LateCountsAsReceipt) {
@@ -257,7 +258,7 @@ impl Partition {
                 scope.rearm = scope.rearm.max(Rearm::Bounded);
             }
         }
-        if device.after_reading(&mut scope, sink) {
+        if device.after_reading(&before, &mut scope, sink) {
             scope.rearm = Rearm::Full;
         }
         if scope.rearm > Rearm::No {

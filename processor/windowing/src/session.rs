@@ -149,6 +149,9 @@ fn absorb(merged: &mut Pane, part: &Pane) {
     merged.contributed_at = merged.contributed_at.max(part.contributed_at);
     merged.completed |= part.completed;
     merged.live |= part.live;
+    if let Some(at) = part.held_at() {
+        merged.hold(at);
+    }
     if part.waiting {
         let first = if merged.waiting {
             merged.first_waiting().min(part.first_waiting())
@@ -168,6 +171,7 @@ fn resume(pane: &mut Pane, all_deep: bool, standing: &Standing, scope: &mut Scop
         }
         pane.live = true;
         pane.settle();
+        pane.release();
         return;
     }
     if pane.live || !pane.waiting {

@@ -14,7 +14,7 @@ use crate::partition::Partition;
 use wire::{Reader, Writer};
 
 /// Version of the form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Partition {
     /// Appends everything it knows.

@@ -182,15 +182,19 @@ impl Track {
     pub(crate) fn is_over(&self, index: usize, watermark: Micros, times: &Times, mutant: Mutant) -> bool {
         let pane = &self.panes[index];
         let waits = pane.waiting && !mutant.is(Mutation::DropWhileWaiting);
-        !pane.live && !waits && watermark >= pane.end().saturating_add(times.lateness)
+        !pane.live
+            && !waits
+            && watermark >= pane.end().saturating_add(times.lateness)
+            && pane.held_at().is_none()
     }
 
-    /// Looks at every pane for the least watermark that matters.
-    pub(crate) fn recompute_due(&mut self, times: &Times) {
+    /// Looks at every pane for the least watermark that matters. One that waits matters if a reading may still jump
+    /// over it; one that is held waits for its deadline alone.
+    pub(crate) fn recompute_due(&mut self, watermark: Micros, times: &Times) {
         self.due = self
             .panes
             .iter()
-            .filter(|pane| !pane.waiting)
+            .filter(|pane| (!pane.waiting || watermark < pane.end()) && pane.held_at().is_none())
             .map(|pane| if pane.live { pane.end() } else { pane.end().saturating_add(times.lateness) })
             .min()
             .unwrap_or(Micros::MAX);

@@ -10,7 +10,7 @@ use naive::rows::Event;
 use naive::seeded::seeded;
 use windowing::mutation::Mutation;
 
-const ALL: [Mutation; 25] = [
+const ALL: [Mutation; 26] = [
     Mutation::InclusiveWatermark,
     Mutation::SealIgnored,
     Mutation::SettleIgnored,
@@ -36,6 +36,7 @@ const ALL: [Mutation; 25] = [
     Mutation::LateCountsAsReceipt,
     Mutation::EvictionForgotten,
     Mutation::EarlyClockStands,
+    Mutation::HeldDropped,
 ];
 
 /// A new fault that is not in the list does not compile.
@@ -66,6 +67,7 @@ const fn number(mutation: Mutation) -> usize {
         Mutation::LateCountsAsReceipt => 22,
         Mutation::EvictionForgotten => 23,
         Mutation::EarlyClockStands => 24,
+        Mutation::HeldDropped => 25,
     }
 }
 

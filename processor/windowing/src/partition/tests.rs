@@ -254,5 +254,7 @@ fn a_partition_says_which_models_its_open_panes_speak_of() {
     bench.partition.observe(slot, &reading, &mut bench.rows).expect("there is room");
     assert_eq!(bench.partition.scored(), [false, true, false, true]);
     bench.read("a", 1001, 10_000);
-    assert_eq!(bench.partition.scored(), [] as [bool; 0], "its panes are gone");
+    assert_eq!(bench.partition.scored(), [false, true, false, true], "they are held");
+    bench.partition.advance(2_000 * S, &mut bench.rows);
+    assert_eq!(bench.partition.scored(), [] as [bool; 0], "they are gone");
 }

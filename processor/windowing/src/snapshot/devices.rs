@@ -135,6 +135,7 @@ const LIVE: u8 = 1;
 const COMPLETED: u8 = 2;
 const WAITING: u8 = 4;
 const DEEP: u8 = 8;
+const HELD: u8 = 16;
 
 fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -142,7 +143,8 @@ fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
         bit(pane.live, LIVE)
             | bit(pane.completed, COMPLETED)
             | bit(pane.waiting, WAITING)
-            | bit(pane.deep, DEEP),
+            | bit(pane.deep, DEEP)
+            | bit(pane.held_at().is_some(), HELD),
     );
     to.int(pane.start);
     to.int(pane.end().wrapping_sub(pane.start));
@@ -151,6 +153,9 @@ fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
     to.int(pane.next_early());
     // What it was before only matters while something waits.
     to.int(if pane.waiting { pane.first_waiting() } else { 0 });
+    if let Some(at) = pane.held_at() {
+        to.int(at);
+    }
     to.len(pane.accumulators() as usize);
     pane.series().for_each(|series| save_series(to, series));
 }
@@ -164,15 +169,21 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     pane.completed = flags & COMPLETED != 0;
     pane.waiting = flags & WAITING != 0;
     pane.deep = flags & DEEP != 0;
-    if flags > LIVE + COMPLETED + WAITING + DEEP
+    let held = flags & HELD != 0;
+    if flags > LIVE + COMPLETED + WAITING + DEEP + HELD
         || (pane.live && pane.waiting)
         || (pane.deep && !pane.waiting)
+        || (held && (pane.live || pane.deep))
     {
         return Err(LoadError::Damaged("a pane in two phases"));
     }
     pane.contributed_at = from.int()?;
     let readings = from.unsigned()?;
     let (next_early, first_waiting) = (from.int()?, from.int()?);
+    let held_at = if held { from.int()? } else { NEVER };
+    if held && held_at == NEVER {
+        return Err(LoadError::Damaged("held for ever"));
+    }
     let mut series = from.list(load_series)?;
     for (k, one) in series.iter().enumerate() {
         if series[..k].iter().any(|other| other.metric == one.metric) {
@@ -183,9 +194,10 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
         return Err(LoadError::Damaged("a pane without a series"));
     }
     pane.first = series.remove(0);
-    if !series.is_empty() || next_early != NEVER || pane.waiting {
+    if !series.is_empty() || next_early != NEVER || pane.waiting || held {
         let rare = pane.rare_mut();
         (rare.more, rare.next_early, rare.first_waiting) = (series, next_early, first_waiting);
+        rare.held_at = held_at;
     }
     pane.set_readings(readings);
     Ok(pane)

@@ -131,7 +131,7 @@ fn other_versions_and_loose_ends_are_refused() {
     bytes.push(0);
     assert_eq!(Partition::load(&bytes).err(), Some(LoadError::Damaged("it goes on too long")));
     bytes[0] = 9;
-    assert!(matches!(Partition::load(&bytes), Err(LoadError::Version(9, 1))));
+    assert!(matches!(Partition::load(&bytes), Err(LoadError::Version(9, 2))));
     assert!(Partition::load(&[]).is_err());
 }
 

@@ -104,7 +104,7 @@ impl Model {
         let device = self.devices.get_mut(id).expect("it is known");
         let pane = &device.tracks[window].panes[&start];
         let until = pane.end + device.times(&rule).lateness;
-        if pane.at_rest() && device.passed(window, &rule, until) {
+        if pane.at_rest() && pane.held.is_none() && device.passed(window, &rule, until) {
             device.tracks[window].drop_pane(start, rule.assigner);
         }
     }
@@ -184,6 +184,7 @@ impl Model {
             pane.completed_before |= open;
             pane.open = false;
             pane.waiting = None;
+            pane.held = None;
         }
         let rules = self.rules();
         for (window, start) in self.panes_of(id) {

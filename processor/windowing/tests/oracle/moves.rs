@@ -37,6 +37,8 @@ pub(crate) enum Move {
     Again(usize),
     /// Device, seconds back, readings, spacing, newest first, receipt time between them.
     Upload(usize, Micros, usize, Micros, bool, Micros, Say),
+    /// Device, from its last event time on, receipt time that passes; then so many from the last event time, spaced.
+    Jump(usize, Micros, Micros, usize, Micros, Say),
     Tick,
     End(Option<usize>),
     Overrides(usize, Overrides),
@@ -201,11 +203,16 @@ fn a_move() -> impl Strategy<Value = Move> {
         halves(0..4),
         say(),
     );
+    let jump = (device(), one_of(&[50, 75, 120, 400]), halves(0..200), 0..5_usize, halves(-4..8), say())
+        .prop_map(|(device, ahead, pause, count, spacing, say)| {
+            Move::Jump(device, ahead, pause, count, spacing, say)
+        });
     prop_oneof![
         30 => (device(), at(), say()).prop_map(|(device, at, say)| Move::Read(device, at, say)),
         2 => upload.prop_map(|(device, back, count, spacing, newest_first, pause, say)| {
             Move::Upload(device, back, count, spacing, newest_first, pause, say)
         }),
+        2 => jump,
         2 => device().prop_map(Move::Again),
         4 => Just(Move::Tick),
         1 => prop::option::of(device()).prop_map(Move::End),
@@ -274,6 +281,15 @@ impl Story {
                     let k = if *newest_first { count - 1 - k } else { k } as i64;
                     self.receipt += pause;
                     self.read(*device, self.receipt - back + k * spacing, say, k);
+                }
+            }
+            Move::Jump(device, ahead, pause, count, spacing, say) => {
+                let last = self.last.get(device).map_or(self.receipt, |last| last.event_time);
+                self.receipt += pause;
+                self.read(*device, last + ahead, say, 0);
+                for k in 1..=*count as i64 {
+                    self.receipt += HALF;
+                    self.read(*device, last + k * spacing, say, k);
                 }
             }
             Move::Tick => self.add(What::Tick),

@@ -5,7 +5,7 @@ use windowing::api::{Assigner, Kind, Micros, Observation, PaneLimit, Taken, Wind
 use super::history::Windows;
 use super::model::{Model, Which};
 use super::numbers::{Content, Contribution};
-use super::pane::{Pane, Series, gcd, windows_of};
+use super::pane::{Pane, Series, WAIT_MAX, gcd, windows_of};
 use super::rows::Events;
 
 impl Pane {
@@ -51,6 +51,7 @@ impl Model {
             return Ok(taken);
         }
         let now = self.now;
+        let ahead = self.ahead_of_watermark(id);
         let device = self.devices.get_mut(id).expect("it is known");
         device.last_receipt = Some(now);
         if device.clock.is_none_or(|(max_event, _)| reading.event_time > max_event) {
@@ -58,8 +59,11 @@ impl Model {
         }
         self.complete_passed(id, to);
         self.emit_early(id, &touched, to);
-        for (window, start) in self.panes_of(id) {
-            self.drop_if_passed(id, window, start);
+        for window in 0..self.rules().len() {
+            self.hold_jumped(id, window, &ahead, to);
+            for (_, start) in self.panes_of(id).into_iter().filter(|pane| pane.0 == window) {
+                self.drop_if_passed(id, window, start);
+            }
         }
         self.bound_backfill(id, to);
         Ok(taken)
@@ -122,6 +126,7 @@ impl Model {
             completed_before: false,
             waiting: (!open).then_some((self.now, self.now)),
             deep: !open && self.is_deep(id, (window, rule), end),
+            held: None,
             next_early: rule.early_every.map(|every| start + every),
             contributed_at: self.now,
         }
@@ -168,6 +173,7 @@ impl Model {
             let part = tracks[window].panes.remove(&part.start).expect("it was found");
             joined.absorb(part);
         }
+        joined.held = parts.iter().find_map(|part| part.held).filter(|_| !joined.open);
         if joined.open {
             joined.waiting = None;
         } else {
@@ -238,6 +244,42 @@ impl Model {
             if by_count || by_clock && pane.changed() {
                 self.emit(id, window, start, Kind::Early, Which::Changed, to);
             }
+        }
+    }
+
+    /// (window, start) of the panes whose end the watermark has not reached.
+    fn ahead_of_watermark(&self, id: &str) -> Vec<(usize, Micros)> {
+        let (rules, device) = (self.rules(), &self.devices[id]);
+        let end = |window: usize, start: &Micros| device.tracks[window].panes[start].end;
+        let ahead =
+            |(window, start): &(usize, Micros)| !device.passed(*window, &rules[*window], end(*window, start));
+        self.panes_of(id).into_iter().filter(ahead).collect()
+    }
+
+    /// 3, at first: those that this reading jumped over are held, and no others any more.
+    fn hold_jumped(&mut self, id: &str, window: usize, ahead: &[(usize, Micros)], to: &mut Events) {
+        let (rule, now) = (self.rules()[window].clone(), self.now);
+        let device = &self.devices[id];
+        let beyond = device.times(&rule).lateness.max(WAIT_MAX);
+        let panes = &device.tracks[window].panes;
+        let jumped = |start: &Micros| {
+            ahead.contains(&(window, *start)) && device.passed(window, &rule, panes[start].end + beyond)
+        };
+        let jumped: Vec<Micros> = panes.keys().copied().filter(jumped).collect();
+        let held = |start: &Micros| panes[start].held.is_some();
+        let earlier: Vec<Micros> = panes.keys().copied().filter(held).collect();
+        if jumped.is_empty() {
+            return;
+        }
+        for start in earlier {
+            if self.pane(id, window, start).waiting.is_some() {
+                self.emit(id, window, start, Kind::Late, Which::Changed, to);
+            }
+            let pane = self.pane(id, window, start);
+            (pane.waiting, pane.held) = (None, None);
+        }
+        for start in jumped {
+            self.pane(id, window, start).held = Some(now);
         }
     }
 

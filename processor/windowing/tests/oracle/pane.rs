@@ -10,7 +10,7 @@ use super::numbers::{Accumulated, Content, Contribution, merge_all};
 use super::sequence::Boots;
 
 pub(crate) const SECOND: Micros = 1_000_000;
-const WAIT_MAX: Micros = 60 * SECOND;
+pub(crate) const WAIT_MAX: Micros = 60 * SECOND;
 const SEALS_MAX: usize = 16;
 
 /// A metric within a pane.
@@ -37,6 +37,8 @@ pub(crate) struct Pane {
     /// First and last contribution of those that wait.
     pub(crate) waiting: Option<(Micros, Micros)>,
     pub(crate) deep: bool,
+    /// When a reading jumped over it.
+    pub(crate) held: Option<Micros>,
     pub(crate) next_early: Option<Micros>,
     pub(crate) contributed_at: Micros,
 }
@@ -63,6 +65,7 @@ impl Pane {
             (true, ..) => Phase::Live,
             (_, true, true) => Phase::Deep,
             (_, true, false) => Phase::Waiting,
+            _ if self.held.is_some() => Phase::Held,
             _ => Phase::Emitted,
         }
     }
@@ -207,6 +210,10 @@ impl Device {
         if let Some((first, last)) = pane.waiting {
             let at = if pane.deep { last + WAIT_MAX } else { (last + times.settle).min(first + WAIT_MAX) };
             return (at, Due::Settled);
+        }
+        if let Some(jumped) = pane.held {
+            let until = jumped + times.lateness.max(WAIT_MAX);
+            return (until.max(pane.contributed_at + WAIT_MAX), Due::Drop);
         }
         if !pane.open {
             return (seen_at + pane.end + settings.idle_retention - max_event, Due::Drop);

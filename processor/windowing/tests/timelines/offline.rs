@@ -27,7 +27,7 @@ fn uploaded_oldest_first_the_window_it_fell_silent_in_gets_one_revision() {
         "@0 a 1 t=0 | @21600 a 1 t=600..21600/600 every=1 | @21635 a 1 t=21635",
         "@3610 a hour 0..3600 on-time 1 n=1 sum=1
          @21612 a hour 3600..7200 on-time 1 n=6 sum=6
-         @21614 a hour 0..3600 late 2 n=6 sum=6 behind
+         @21612 a hour 0..3600 late 2 n=6 sum=6 behind
          @21618 a hour 7200..10800 on-time 1 n=6 sum=6
          @21624 a hour 10800..14400 on-time 1 n=6 sum=6
          @21630 a hour 14400..18000 on-time 1 n=6 sum=6

@@ -68,11 +68,11 @@ fn an_emitted_session_that_grows_keeps_its_row_and_counts_on() {
 fn a_reading_inside_a_forgotten_session_is_late_and_one_beside_it_is_not() {
     check(
         "visit session 10s disorder=0s quiet=10s lateness=0s settle=5s",
-        "@0 a 1 t=0 | @1 a 1 t=100 | @2 a 1 t=9 | @3 a 1 t=10 | @4 a 1 t=-1 | @70 tick",
+        "@0 a 1 t=0 | @1 a 1 t=60 | @2 a 1 t=9 | @3 a 1 t=10 | @4 a 1 t=-1 | @70 tick",
         // Sealed is [0, 10): -1 reaches into it, but its event time is not in it.
         "@1 a visit 0..10 on-time 1 n=1 sum=1
          @2 a late visit 9..19
-         @14 a visit 100..110 on-time 1 n=1 sum=1
+         @14 a visit 60..70 on-time 1 n=1 sum=1
          @63 a visit 10..20 late 1 n=1 sum=1 behind
          @64 a visit -1..9 late 1 n=1 sum=1 behind",
     );
