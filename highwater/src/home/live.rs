@@ -5,12 +5,13 @@ use super::books::{Books, Line, Stage};
 use super::outputs;
 use super::processor::Running;
 use super::trail;
+use super::watch;
 use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
 use ingest::Ingest;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
-use lag::{GroupLag, LagReport, Monitor, Rules};
+use lag::{GroupLag, LagReport, Monitor};
 use processor::ops::{self, BooksLine, InForce, Letters, OpsError};
 use schemas::codec::Codec;
 use schemas::pipeline::Pipeline;
@@ -52,14 +53,7 @@ impl Live {
         store: Arc<dyn Store>,
         pipeline: Pipeline,
     ) -> Result<Self> {
-        let mut watched = vec![(processor::GROUP, Topic::Raw)];
-        watched.extend(sink::TOPICS.map(|topic| (sink::GROUP, topic)));
-        let monitors = watched
-            .into_iter()
-            .map(|(group, topic)| {
-                Ok(Monitor::new(journal.reader()?, group, topic, journal.partitions(), Rules::default()))
-            })
-            .collect::<Result<_, JournalError>>()?;
+        let monitors = watch::monitors(&*journal)?;
         Ok(Self {
             reader: Mutex::new(journal.reader()?),
             monitors: Mutex::new(monitors),

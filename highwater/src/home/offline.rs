@@ -2,13 +2,12 @@
 
 use super::books::{Books, Stage};
 use super::trail;
+use super::watch;
 use crate::cli::ConfigArgs;
 use crate::config::{Base, Settings};
 use anyhow::{Result, bail};
 use journal::port::{Journal, JournalError};
 use journal::sqlite::SqliteJournal;
-use lag::{Monitor, Rules};
-use schemas::topic::Topic;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -39,14 +38,9 @@ pub(crate) async fn answer(config: &ConfigArgs, path: &str) -> Result<Option<Val
 }
 
 fn backlog(journal: &Arc<dyn Journal>) -> Result<Value> {
-    let mut groups = Vec::new();
-    for (group, topic) in
-        std::iter::once((processor::GROUP, Topic::Raw)).chain(sink::TOPICS.map(|topic| (sink::GROUP, topic)))
-    {
-        let mut monitor =
-            Monitor::new(journal.reader()?, group, topic, journal.partitions(), Rules::default());
-        groups.push(monitor.look(&|| journal.now())?);
-    }
+    let mut monitors = watch::monitors(&**journal)?;
+    let groups =
+        monitors.iter_mut().map(|monitor| monitor.look(&|| journal.now())).collect::<Result<_, _>>()?;
     Ok(serde_json::to_value(lag::report(groups))?)
 }
 

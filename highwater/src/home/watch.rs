@@ -5,7 +5,10 @@ use super::processor::Running;
 use chassis::BoxError;
 use chassis::metrics as names;
 use chassis::shutdown::{Phase, Shutdown};
+use journal::port::{Journal, JournalError};
+use lag::{Monitor, Rules};
 use processor::view::PartitionPhase;
+use schemas::topic::Topic;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,20 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The well-known lag metrics name a cluster.
 const CLUSTER: &str = "embedded";
+
+/// One monitor for every group and topic of the pipeline.
+///
+/// # Errors
+/// When the journal has no reader.
+pub(super) fn monitors(journal: &dyn Journal) -> Result<Vec<Monitor>, JournalError> {
+    let watched =
+        std::iter::once((processor::GROUP, Topic::Raw)).chain(sink::TOPICS.map(|topic| (sink::GROUP, topic)));
+    watched
+        .map(|(group, topic)| {
+            Ok(Monitor::new(journal.reader()?, group, topic, journal.partitions(), Rules::default()))
+        })
+        .collect()
+}
 
 /// Runs until the shutdown has closed the door; a journal that does not answer is said and asked again.
 ///

@@ -4,6 +4,7 @@ use super::*;
 use journal::port::{NewRecord, TopicPartition};
 use journal::sqlite::SqliteConfig;
 use schemas::record::{Audit, Totals};
+use schemas::topic::Topic;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
