@@ -15,6 +15,7 @@ pub mod conformance;
 mod consumer;
 pub mod group;
 pub mod ids;
+pub mod kafka;
 mod layout;
 pub mod memory;
 pub mod port;
