@@ -107,6 +107,15 @@ pub fn serve(
     }
 }
 
+/// Answers one request without a port.
+pub async fn answer(router: Router, request: Request<Body>) -> Response<Body> {
+    let service = TowerToHyperService::new(crate::problem::with_fallbacks(router));
+    match service.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
 struct Server {
     name: &'static str,
     limits: ServerLimits,

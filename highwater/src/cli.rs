@@ -43,6 +43,17 @@ pub(crate) struct Target {
     pub(crate) json: bool,
 }
 
+/// Whom to ask: a running instance, or the home itself.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AskArgs {
+    /// Instance.
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Settings, to ask the home itself when no instance has it open.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -122,6 +133,22 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         action: SchemaAction,
+    },
+    /// The topics of a Kafka journal: whether they are as they must be, and making them.
+    #[command(after_help = "Example:\n  highwater topics create --set journal.url=kafka://127.0.0.1:9092")]
+    Topics {
+        /// What to do.
+        #[command(subcommand)]
+        action: TopicsAction,
+    },
+    /// Keyspace and tables of a cluster.
+    #[command(
+        after_help = "Example:\n  highwater store create --set store.url=cql://127.0.0.1:9042/highwater"
+    )]
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        action: StoreAction,
     },
     /// API keys.
     #[command(after_help = "Example:\n  highwater keys new --role ingest")]
@@ -246,12 +273,9 @@ pub(crate) struct ImportArgs {
 /// `lag`, `books`.
 #[derive(Args, Debug)]
 pub(crate) struct WatchArgs {
-    /// Instance.
+    /// Whom to ask.
     #[command(flatten)]
-    pub(crate) target: Target,
-    /// Settings, to read the embedded home when no instance has it open.
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    pub(crate) ask: AskArgs,
     /// Again every two seconds until interrupted.
     #[arg(long)]
     pub(crate) watch: bool,
@@ -261,22 +285,22 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PartitionsAction {
     /// One line a partition.
-    List(Target),
+    List(AskArgs),
     /// Everything known of one, and what to do about it.
     Explain {
         /// Number.
         partition: u32,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
     /// Lets a quarantined partition go on from what was committed.
     Release {
         /// Number.
         partition: u32,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
 }
 
@@ -284,22 +308,22 @@ pub(crate) enum PartitionsAction {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevicesAction {
     /// Devices by id.
-    List(Target),
+    List(AskArgs),
     /// Metadata, when it was last seen, its alerts.
     Show {
         /// Device.
         device: String,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
     /// Clock, watermark, open panes and why each is open.
     Explain {
         /// Device.
         device: String,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
 }
 
@@ -314,17 +338,17 @@ pub(crate) enum DeadLettersAction {
         /// Most letters.
         #[arg(long, default_value_t = 50)]
         limit: u32,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
     /// One letter with its bytes; an id is PARTITION-OFFSET as listed.
     Show {
         /// Letter.
         id: String,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
     /// Sends letters round again, at most three times each.
     Redrive {
@@ -333,9 +357,9 @@ pub(crate) enum DeadLettersAction {
         /// All letters of this reason.
         #[arg(long)]
         reason: Option<String>,
-        /// Instance.
+        /// Whom to ask.
         #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
 }
 
@@ -353,21 +377,15 @@ pub(crate) enum ConfigAction {
     },
     /// What differs between the file and the generation in force.
     Diff {
-        /// Settings.
+        /// Settings, and whom to ask.
         #[command(flatten)]
-        config: ConfigArgs,
-        /// Instance.
-        #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
     /// Proposes the file's pipeline as the next generation.
     Apply {
-        /// Settings.
+        /// Settings, and whom to ask.
         #[command(flatten)]
-        config: ConfigArgs,
-        /// Instance.
-        #[command(flatten)]
-        target: Target,
+        ask: AskArgs,
     },
 }
 
@@ -435,6 +453,33 @@ pub(crate) enum SchemaAction {
         #[arg(long)]
         subject: String,
     },
+}
+
+/// A command of a deployment.
+#[derive(Args, Debug)]
+pub(crate) struct DeployArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `topics`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsAction {
+    /// Makes what is missing; changes nothing that is there.
+    Create(DeployArgs),
+    /// Compares what is there; exit code 3 when something differs.
+    Check(DeployArgs),
+}
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreAction {
+    /// Makes the keyspace and the tables that are missing.
+    Create(DeployArgs),
 }
 
 /// `keys`.

@@ -1,9 +1,12 @@
-//! Talking to a running instance over HTTP, for one-shot commands and `import`.
+//! Talking to a running instance over HTTP, or to a home that is read for the moment, for one-shot commands and
+//! `import`.
 
 use crate::exit::Usage;
+use crate::home::offline::Offline;
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for an answer.
@@ -11,12 +14,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for a connection: an instance on this host answers at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A client of one address.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    base: String,
-    key: Option<String>,
-    http: reqwest::Client,
+/// A client of one address, or of one home.
+#[derive(Clone)]
+pub(crate) struct Client(Way);
+
+#[derive(Clone)]
+enum Way {
+    Http { base: String, key: Option<String>, http: reqwest::Client },
+    Home(Arc<Offline>),
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match &self.0 {
+            Way::Http { base, .. } => base,
+            Way::Home(_) => "a home that is open here",
+        })
+    }
 }
 
 /// What came back.
@@ -46,7 +60,13 @@ impl Client {
             .no_proxy()
             .build()
             .context("building the HTTP client")?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), key: key.map(str::to_owned), http })
+        let (base, key) = (base.trim_end_matches('/').to_owned(), key.map(str::to_owned));
+        Ok(Self(Way::Http { base, key, http }))
+    }
+
+    /// Asks a home that is open in this process.
+    pub(crate) fn of_home(home: Offline) -> Self {
+        Self(Way::Home(Arc::new(home)))
     }
 
     /// One request, whatever its status.
@@ -59,15 +79,23 @@ impl Client {
         path: &str,
         body: Option<(&str, String)>,
     ) -> Result<Answer> {
-        let url = format!("{}{path}", self.base);
-        let mut request = self.http.request(method, &url);
-        if let Some(key) = &self.key {
+        let (base, key, http) = match &self.0 {
+            Way::Http { base, key, http } => (base, key, http),
+            Way::Home(home) => {
+                let sent = body.map(|(_, sent)| sent).unwrap_or_default();
+                let (status, body) = home.ask(method, path, sent).await?;
+                return Ok(Answer { status, retry_after: None, body });
+            }
+        };
+        let url = format!("{base}{path}");
+        let mut request = http.request(method, &url);
+        if let Some(key) = key {
             request = request.bearer_auth(key);
         }
         if let Some((content_type, body)) = body {
             request = request.header("content-type", content_type).body(body);
         }
-        let response = request.send().await.map_err(|error| unanswered(&self.base, &error))?;
+        let response = request.send().await.map_err(|error| unanswered(base, &error))?;
         let status = response.status();
         let header = response.headers().get("retry-after");
         let retry_after = header.and_then(|value| value.to_str().ok()?.parse().ok());

@@ -9,6 +9,8 @@ mod keys;
 mod loadgen;
 mod run;
 mod schema;
+mod store;
+mod topics;
 
 use crate::cli::Command;
 use crate::exit::Outcome;
@@ -36,6 +38,8 @@ pub(crate) async fn run(command: Command) -> Result<Outcome> {
         Command::Health(target) => ask::health(target).await,
         Command::Loadgen(args) => loadgen::run(args).await,
         Command::Schema { action } => schema::run(action),
+        Command::Topics { action } => topics::run(action).await,
+        Command::Store { action } => store::run(action).await,
         Command::Keys { action } => keys::run(&action),
     }
 }

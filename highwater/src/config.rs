@@ -1,10 +1,16 @@
 //! The whole configuration: every section read, resolved once, all mistakes reported together.
 //!
 //! Lives here: which sections there are, where the embedded home lies. Does not live here: what a section means
-//! (each component resolves its own).
+//! (each component resolves its own; below are those of the program: `journal`, `store`, `process`).
 
-pub(crate) mod home;
+mod address;
+pub(crate) mod journal;
+pub(crate) mod process;
+pub(crate) mod store;
 
+use self::journal::{JournalConfig, Librdkafka, RawJournal};
+use self::process::{AdminConfig, RawAdmin, RawScoring, ScoringConfig};
+use self::store::{RawStore, StoreConfig};
 use crate::cli::ConfigArgs;
 use crate::exit::Usage;
 use anyhow::{Context, Result};
@@ -12,24 +18,23 @@ use chassis::auth::{Keys, RawAuth};
 use chassis::config::{Layers, Printed, Problems};
 use chassis::telemetry::{LogConfig, RawLog};
 use dashboard::{DashboardConfig, RawDashboard};
-use home::{JournalConfig, RawJournal, RawStore, StoreConfig};
 use ingest::{IngestConfig, RawIngest};
 use processor::config::{ProcessorConfig, RawPipelineConfig, RawProcessorConfig};
 use schemas::pipeline::Pipeline;
-use serde::{Deserialize, Serialize};
 use sink::{RawSink, SinkConfig};
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use toml::Value;
+use toml::{Table, Value};
 
 /// Sections of the file.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 18] = [
     "journal",
+    "librdkafka",
     "store",
     "ingest",
     "process",
     "sink",
     "dashboard",
+    "scoring",
     "admin",
     "auth",
     "log",
@@ -47,25 +52,13 @@ const DEFAULT_FILE: (&str, &str) = ("(built in)", include_str!("default.toml"));
 /// What the demo runs without a file.
 const DEMO_FILE: (&str, &str) = ("(built in, demo)", include_str!("demo.toml"));
 
-/// `[admin]` as written.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct RawAdmin {
-    listen: Option<String>,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct AdminConfig {
-    /// Address.
-    pub(crate) listen: SocketAddr,
-}
-
 /// Everything, resolved.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Journal.
     pub(crate) journal: JournalConfig,
+    /// What is passed through to Kafka's client.
+    pub(crate) librdkafka: Librdkafka,
     /// Store.
     pub(crate) store: StoreConfig,
     /// Door.
@@ -76,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) sink: SinkConfig,
     /// Query API and page.
     pub(crate) dashboard: DashboardConfig,
+    /// Where compiled models are kept.
+    pub(crate) scoring: ScoringConfig,
     /// Admin address.
     pub(crate) admin: AdminConfig,
     /// Keys.
@@ -141,25 +136,29 @@ impl Settings {
         if base.quiet() {
             log.level.get_or_insert_with(|| "warn".to_owned());
         }
-        let admin: RawAdmin = layers.section("admin", &mut problems);
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 9600));
-        let admin =
-            AdminConfig { listen: problems.address("admin.listen", admin.listen.as_deref(), loopback) };
+        let journal =
+            layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems);
+        let librdkafka: Table = layers.section("librdkafka", &mut problems);
+        let librdkafka = Librdkafka::resolve(&librdkafka, "librdkafka", &journal, &mut problems);
+        let mut process: RawProcessorConfig = layers.section("process", &mut problems);
+        if journal.file().is_none() {
+            process.instance = process.instance.or_else(process::host_name);
+        }
         let settings = Self {
-            journal: layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems),
+            librdkafka,
+            scoring: layers.section::<RawScoring>("scoring", &mut problems).resolve(&journal),
             store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
             ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
-            process: layers
-                .section::<RawProcessorConfig>("process", &mut problems)
-                .resolve("process", &mut problems),
+            process: process.resolve("process", &mut problems),
             sink: layers.section::<RawSink>("sink", &mut problems).resolve("sink", &mut problems),
             dashboard: layers
                 .section::<RawDashboard>("dashboard", &mut problems)
                 .resolve("dashboard", &mut problems),
-            admin,
+            admin: layers.section::<RawAdmin>("admin", &mut problems).resolve("admin", &mut problems),
             log: log.resolve("log", &mut problems),
             pipeline: pipeline(&layers, &mut problems),
             keys,
+            journal,
             layers,
         };
         settings.keys.check_address("admin.listen", settings.admin.listen, &mut problems);
@@ -176,11 +175,15 @@ impl Settings {
     pub(crate) fn print(&self) -> Result<String> {
         let mut page = Printed::new(&self.layers);
         page.section("journal", &self.journal)?;
+        if !self.librdkafka.is_empty() {
+            page.section("librdkafka", &self.librdkafka)?;
+        }
         page.section("store", &self.store)?;
         page.section("ingest", &self.ingest)?;
         page.section("process", &self.process)?;
         page.section("sink", &self.sink)?;
         page.section("dashboard", &self.dashboard)?;
+        page.section("scoring", &self.scoring)?;
         page.section("admin", &self.admin)?;
         page.section("auth", &self.keys)?;
         page.section("log", &self.log)?;

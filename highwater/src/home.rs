@@ -2,17 +2,22 @@
 //!
 //! Lives here: wiring. Does not live here: what any part does.
 //!
+//! Where journal and store are, and waiting for them, is `open`'s; the parts one by one are `starting`'s.
+//!
 //! Invariant: parts start from the store outwards (sink, processor, door), so that nothing is taken in that nobody
 //! works on; they stop from the door inwards.
 
 pub(crate) mod admin;
 pub(crate) mod books;
 pub(crate) mod brief;
+mod claim;
 pub(crate) mod drain;
 pub(crate) mod live;
 pub(crate) mod offline;
+pub(crate) mod open;
 mod outputs;
 pub(crate) mod processor;
+mod starting;
 mod trail;
 pub(crate) mod watch;
 
@@ -20,22 +25,16 @@ use crate::config::Settings;
 use crate::telemetry;
 use anyhow::{Context, Result, bail};
 use chassis::admin::{Admin, Readiness};
-use chassis::auth::Keys;
-use chassis::clock::Clock;
 use chassis::server::{ServerLimits, bind};
 use chassis::shutdown::{Hold, Phase, Shutdown};
 use chassis::supervise::Supervisor;
-use dashboard::{DashboardDeps, DashboardHandle};
-use ingest::{Ingest, IngestDeps};
-use journal::port::Journal;
-use journal::sqlite::SqliteJournal;
-use live::Live;
-use sink::{SinkDeps, SinkHandle};
+use claim::Claim;
+use live::{Live, Watched};
+use open::{OpenJournal, Opened, Waiting};
+use starting::Starting;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::port::Store;
-use store::sqlite::SqliteStore;
 
 /// Time for everything to stop: requests, the fold to the end, commits, snapshots, the sink's drain.
 const GRACE: Duration = Duration::from_secs(60);
@@ -62,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) until_end: bool,
     /// Write an end record for every partition first.
     pub(crate) close: bool,
+    /// Begin the shutdown at a signal; a second one leaves at once.
+    pub(crate) signals: bool,
 }
 
 impl Parts {
@@ -76,6 +77,7 @@ impl Parts {
             apply: false,
             until_end: false,
             close: false,
+            signals: false,
         }
     }
 
@@ -90,15 +92,23 @@ impl Parts {
             apply: false,
             until_end: false,
             close: false,
+            signals: false,
         }
     }
 }
+
+/// A stop was asked for before everything had started.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before everything had started")]
+pub(crate) struct Stopped;
 
 /// A running home.
 pub(crate) struct Home {
     shutdown: Shutdown,
     supervisor: Supervisor,
-    journal: Arc<SqliteJournal>,
+    journal: OpenJournal,
+    /// Until the end: this process's names in the groups.
+    _claims: Vec<Claim>,
     live: Arc<Live>,
     admin: SocketAddr,
     ingest: Option<SocketAddr>,
@@ -107,43 +117,55 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Opens journal and store and starts the parts.
+    /// Opens journal and store and starts the parts. The admin address comes first where servers are waited for.
     ///
     /// # Errors
-    /// When a file cannot be used, a port is taken, or a model does not load.
+    /// When a file or a server cannot be used, a port is taken, or a model does not load; [`Stopped`] when a stop was
+    /// asked for meanwhile.
     pub(crate) async fn start(settings: Settings, parts: Parts) -> Result<Self> {
         let metrics = telemetry::init(parts.service, &settings)?;
         let shutdown = Shutdown::new();
+        if parts.signals {
+            watch_signals(&shutdown);
+        }
         let last_look = parts.until_end.then(|| shutdown.hold(Phase::Close, "the books"));
         let supervisor = Supervisor::new(shutdown.clone());
         let readiness = Readiness::new();
         // Parts register when they start: until all have, nobody knows what is missing.
         readiness.missing(STARTED, "parts that have not started");
         let keys = Arc::new(settings.keys.clone());
-        let opened = open(&settings).await?;
+        let files = open::files(&settings).await?;
+        let claims = claims(&settings, parts)?;
         try_addresses(&settings, parts).await?;
-        let store = Arc::clone(&opened.store) as Arc<dyn Store>;
-        let live =
-            Arc::new(Live::new(opened.port(), opened.codec.clone(), store, settings.pipeline.clone())?);
 
         let listener = bind(settings.admin.listen).await.context("`admin.listen`")?;
         let admin_address = listener.local_addr()?;
+        let asked = Arc::new(OnceLock::new());
         let identity = telemetry::identity(parts.service);
         let admin = Admin::new(identity, readiness.clone(), metrics, Arc::clone(&keys), shutdown.clone())
-            .merge(admin::router(Arc::clone(&live), Arc::clone(&opened.store) as _));
+            .merge(admin::router(Arc::clone(&asked)));
         supervisor.task("admin", admin.serve(listener, ServerLimits::default()));
 
+        let waiting = Waiting { settings: &settings, parts, readiness: &readiness, shutdown: &shutdown };
+        let opened = match files {
+            Some(opened) => opened,
+            None => waiting.open().await?,
+        };
+        let live = live(&opened, &settings, parts).await?;
+        // Set once.
+        let _ = asked.set(Arc::clone(&live));
         let starting = Starting { settings, parts, supervisor, readiness, keys, opened, live };
-        starting.sink()?;
-        starting.processor()?;
-        starting.configured().await?;
-        let ingest = starting.ingest().await?.map(|ingest| ingest.address());
-        let dashboard = starting.dashboard().await?.map(|dashboard| dashboard.address);
-        starting.watch();
-        starting.readiness.ready(STARTED);
-        let Starting { supervisor, opened, live, .. } = starting;
-        let journal = opened.journal;
-        Ok(Self { shutdown, supervisor, journal, live, admin: admin_address, ingest, dashboard, last_look })
+        let started = starting.all().await;
+        let Starting { supervisor, readiness, opened, live, .. } = starting;
+        if started.as_ref().is_err_and(|why| why.is::<Stopped>()) {
+            // A part that has failed asks for the stop too: its error is the answer then.
+            supervisor.join(GRACE).await.context("stopping")?;
+            opened.journal.close();
+        }
+        let (ingest, dashboard) = started?;
+        readiness.ready(STARTED);
+        let (journal, admin) = (opened.journal, admin_address);
+        Ok(Self { shutdown, supervisor, journal, _claims: claims, live, admin, ingest, dashboard, last_look })
     }
 
     /// What is known of the running parts.
@@ -176,17 +198,6 @@ impl Home {
         self.last_look.take()
     }
 
-    /// Begins the shutdown at a signal; a second one leaves at once.
-    pub(crate) fn until_signal(&self) {
-        let shutdown = self.shutdown.clone();
-        // Not in the supervised set: it must not keep the others waiting.
-        tokio::spawn(async move {
-            if let Err(error) = shutdown.watch_signals().await {
-                tracing::error!("signals cannot be watched: {error}");
-            }
-        });
-    }
-
     /// Waits for a signal, a failure, or a part that ends the run; then stops everything in order.
     ///
     /// # Errors
@@ -199,31 +210,6 @@ impl Home {
         stopped.context("stopping")?;
         closed.context("stopping")
     }
-}
-
-struct Opened {
-    journal: Arc<SqliteJournal>,
-    store: Arc<SqliteStore>,
-    codec: schemas::codec::Codec,
-}
-
-impl Opened {
-    fn port(&self) -> Arc<dyn Journal> {
-        Arc::clone(&self.journal) as Arc<dyn Journal>
-    }
-}
-
-/// Opens the two files; what they say about a file that cannot be used is said to the user as it is.
-async fn open(settings: &Settings) -> Result<Opened> {
-    let (journal, store) = (settings.journal.clone(), settings.store.clone());
-    tokio::task::spawn_blocking(move || {
-        let journal = SqliteJournal::open(journal.sqlite())?;
-        let codec = journal::ids::codec(Arc::clone(&journal) as Arc<dyn Journal>)?;
-        let store = Arc::new(SqliteStore::open(&store.path, store.sqlite())?);
-        Ok(Opened { journal, store, codec })
-    })
-    .await
-    .context("opening the home")?
 }
 
 /// Tries every address before anything starts, so that a port in use changes nothing and all are named at once.
@@ -248,111 +234,38 @@ async fn try_addresses(settings: &Settings, parts: Parts) -> Result<()> {
     bail!("{} (--set SERVICE.listen=127.0.0.1:0 takes any free port)", refused.join("; "))
 }
 
-struct Starting {
-    settings: Settings,
-    parts: Parts,
-    supervisor: Supervisor,
-    readiness: Readiness,
-    keys: Arc<Keys>,
-    opened: Opened,
-    live: Arc<Live>,
+/// Begins the shutdown at a signal. Not in the supervised set: it must not keep the others waiting.
+fn watch_signals(shutdown: &Shutdown) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = shutdown.watch_signals().await {
+            tracing::error!("signals cannot be watched: {error}");
+        }
+    });
 }
 
-impl Starting {
-    fn sink(&self) -> Result<()> {
-        if !self.parts.sink {
-            return Ok(());
-        }
-        let deps = SinkDeps {
-            journal: self.opened.port(),
-            codec: self.opened.codec.clone(),
-            store: Arc::clone(&self.opened.store) as _,
-            supervisor: self.supervisor.clone(),
-            readiness: self.readiness.clone(),
-            feed: self.live.feed().clone(),
-            member: self.settings.process.instance.clone(),
-        };
-        let mut config = self.settings.sink;
-        config.until_end = self.parts.until_end;
-        let handle: SinkHandle = sink::start(deps, config)?;
-        self.live.set_sink(handle);
-        Ok(())
+/// This process's names in the groups; one file has one process anyway.
+fn claims(settings: &Settings, parts: Parts) -> Result<Vec<Claim>> {
+    if settings.journal.file().is_some() {
+        return Ok(Vec::new());
     }
+    let prefix = settings.journal.kafka.as_ref().map_or("", |kafka| kafka.topic_prefix.as_str());
+    let home = format!("{}/{prefix}", settings.journal.at);
+    let groups = [(parts.process, ::processor::GROUP), (parts.sink, ::sink::GROUP)];
+    let wanted = groups.into_iter().filter(|(runs, _)| *runs);
+    wanted.map(|(_, group)| Claim::take(&home, group, &settings.process.instance)).collect()
+}
 
-    fn processor(&self) -> Result<()> {
-        if !self.parts.process {
-            return Ok(());
-        }
-        let running = processor::start(processor::Deps {
-            settings: &self.settings,
-            journal: self.opened.port(),
-            codec: self.opened.codec.clone(),
-            supervisor: &self.supervisor,
-            readiness: &self.readiness,
-            apply: self.parts.apply,
-            until_end: self.parts.until_end,
-            close: self.parts.close,
-        })?;
-        self.live.set_processor(running);
-        Ok(())
-    }
-
-    /// Waits until the configuration stands in every partition: a reading in front of it would be a dead letter.
-    async fn configured(&self) -> Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        const LOOK_EVERY: Duration = Duration::from_millis(5);
-        let Some(running) = self.live.processor().filter(|_| self.parts.ingest) else { return Ok(()) };
-        let shutdown = self.supervisor.shutdown();
-        let everywhere = async {
-            let mut looks = tokio::time::interval(LOOK_EVERY);
-            loop {
-                looks.tick().await;
-                let view = running.get().controller_view();
-                if view.generation.is_some() && view.missing.is_empty() || shutdown.begun() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, everywhere)
-            .await
-            .context("the configuration could not be written into every partition of the journal")
-    }
-
-    async fn ingest(&self) -> Result<Option<Ingest>> {
-        if !self.parts.ingest {
-            return Ok(None);
-        }
-        let deps = IngestDeps {
-            journal: self.opened.port(),
-            codec: self.opened.codec.clone(),
-            clock: Clock::system(),
-            keys: Arc::clone(&self.keys),
-            readiness: self.readiness.clone(),
-            supervisor: self.supervisor.clone(),
-        };
-        let ingest = ingest::start(deps, self.settings.ingest.clone()).await.context("`ingest.listen`")?;
-        self.live.set_ingest(ingest.clone());
-        Ok(Some(ingest))
-    }
-
-    async fn dashboard(&self) -> Result<Option<DashboardHandle>> {
-        if !self.parts.dashboard {
-            return Ok(None);
-        }
-        let deps = DashboardDeps {
-            store: Arc::clone(&self.opened.store) as _,
-            live: Arc::clone(&self.live) as _,
-            feed: self.parts.sink.then(|| self.live.feed().clone()),
-            keys: Arc::clone(&self.keys),
-            supervisor: self.supervisor.clone(),
-            readiness: self.readiness.clone(),
-            clock: Clock::system(),
-        };
-        Ok(Some(dashboard::start(deps, self.settings.dashboard).await.context("`dashboard.listen`")?))
-    }
-
-    fn watch(&self) {
-        let live = Arc::clone(&self.live);
-        self.supervisor.task("backlog monitor", watch::run(live, self.supervisor.shutdown().clone()));
-    }
+/// What is known of the parts that will run.
+async fn live(opened: &Opened, settings: &Settings, parts: Parts) -> Result<Arc<Live>> {
+    let shared = settings.journal.file().is_none();
+    // A file has one process, which watches everything; of many processes each watches its own group.
+    let watched = Watched {
+        processor: !shared || parts.process || parts.dashboard,
+        sink: !shared || parts.sink || parts.dashboard,
+    };
+    let (journal, codec, store) = (opened.journal.port(), opened.codec.clone(), Arc::clone(&opened.store));
+    let (pipeline, owners) = (settings.pipeline.clone(), open::owners(settings));
+    let make = move || Live::new(journal, codec, store, pipeline, watched, owners);
+    Ok(Arc::new(tokio::task::spawn_blocking(make).await.context("the journal's readers")??))
 }

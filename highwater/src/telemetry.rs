@@ -11,6 +11,9 @@ const BUILD: &str = match option_env!("HIGHWATER_BUILD") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
+/// Whether this build can encrypt its connections to Kafka, the registry and the cluster.
+pub(crate) const TLS: bool = cfg!(feature = "tls");
+
 /// Who we are.
 pub(crate) const fn identity(service: &'static str) -> Identity {
     Identity { name: service, version: env!("CARGO_PKG_VERSION"), build: BUILD }

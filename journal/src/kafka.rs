@@ -11,5 +11,7 @@
 //! * A commit that may have been retried in silence is followed by a new producer.
 
 mod config;
+pub mod owners;
+pub mod topics;
 
 pub use config::{KafkaConfig, OURS};

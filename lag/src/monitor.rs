@@ -18,14 +18,23 @@ struct Watched {
     tracker: Tracker,
     /// Receipt time of the first record at or after a position: it never changes while the position does not.
     oldest: Option<(i64, Micros)>,
+    /// From a position up to an offset there is no record, only what transactions leave behind.
+    empty: Option<(i64, i64)>,
 }
 
 impl Monitor {
     /// Watches partitions `0..partitions`.
     #[must_use]
     pub fn new(reader: Box<dyn Reader>, group: &str, topic: Topic, partitions: u32, rules: Rules) -> Self {
-        let watched = |partition| Watched { tracker: Tracker::new(partition, rules), oldest: None };
+        let watched =
+            |partition| Watched { tracker: Tracker::new(partition, rules), oldest: None, empty: None };
         Self { reader, group: group.to_owned(), topic, trackers: (0..partitions).map(watched).collect() }
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
     }
 
     /// Looks at every partition. `now` is the journal's clock, asked for each partition after its offsets.
@@ -50,28 +59,56 @@ impl Monitor {
         let mut sample = Sample { at: now(), committed, start, end, oldest_unread_at: None };
         let found = backlog(&sample);
         if found.records > 0 {
-            if watched.oldest.is_none_or(|(position, _)| position != found.position) {
-                watched.oldest = first_at(self.reader.as_mut(), at, found.position)?;
+            let known = watched.oldest.is_some_and(|(position, _)| position == found.position)
+                || watched.empty == Some((found.position, end));
+            if !known {
+                (watched.oldest, watched.empty) =
+                    match first_at(self.reader.as_mut(), at, (found.position, end))? {
+                        First::Record(received_at) => (Some((found.position, received_at)), None),
+                        First::NoneUpTo(next) => (None, Some((found.position, next))),
+                        First::Unknown => (None, None),
+                    };
             }
             sample.oldest_unread_at = watched.oldest.map(|(_, received_at)| received_at);
+            if let Some((_, next)) = watched.empty {
+                // Nobody can read what is no record: it is as good as read.
+                sample.committed = Some(next.min(end));
+            }
         }
         Ok(watched.tracker.observe(&sample))
     }
 }
 
-/// The position and the receipt time of the first record at or after it.
+/// What lies at or after a position.
+enum First {
+    /// A record, received then.
+    Record(Micros),
+    /// No record below this offset.
+    NoneUpTo(i64),
+    /// It could not be looked up.
+    Unknown,
+}
+
 fn first_at(
     reader: &mut dyn Reader,
     partition: TopicPartition,
-    position: i64,
-) -> Result<Option<(i64, Micros)>, JournalError> {
-    let mut first = None;
-    match reader.read(partition, position, 1, &mut |record| first = Some((position, record.received_at))) {
-        Ok(_) => Ok(first),
-        // Retention ran over it between two calls: the next look starts at the new beginning.
-        Err(JournalError::OutOfRange { .. }) => Ok(None),
-        Err(error) => Err(error),
+    (position, end): (i64, i64),
+) -> Result<First, JournalError> {
+    let (mut from, mut first) = (position, None);
+    while from < end {
+        let read = reader.read(partition, from, 1, &mut |record| {
+            first.get_or_insert(record.received_at);
+        });
+        match (read, first) {
+            (Ok(_), Some(received_at)) => return Ok(First::Record(received_at)),
+            (Ok(next), None) if next > from => from = next,
+            (Ok(_), None) => return Ok(First::Unknown),
+            // Retention ran over it between two calls: the next look starts at the new beginning.
+            (Err(JournalError::OutOfRange { .. }), _) => return Ok(First::Unknown),
+            (Err(error), _) => return Err(error),
+        }
     }
+    Ok(First::NoneUpTo(from))
 }
 
 #[cfg(test)]

@@ -9,13 +9,16 @@ pub mod devices;
 pub mod letters;
 
 pub use books::{BooksLine, books};
-pub use decisions::{InForce, in_force, propose};
+pub use decisions::{InForce, Reach, in_force, propose};
 pub use devices::{DeviceExplained, devices, explain_device};
 pub use letters::{Letter, Letters, Redriven};
 
+use crate::recovery::read_metadata;
 use crate::view::{Incident, NoAnswer, PartitionView, Question, View};
-use journal::port::JournalError;
+use journal::port::{JournalError, Reader, TopicPartition};
 use schemas::Micros;
+use schemas::codec::Codec;
+use schemas::topic::Topic;
 use serde::{Serialize, Serializer};
 
 /// Why an operation gave no answer, by what the caller does next.
@@ -78,6 +81,38 @@ pub fn explain_partition(view: &View, partition: u32) -> Result<PartitionExplain
     };
     let incidents = view.incidents().into_iter().filter(|incident| incident.partition == partition).collect();
     Ok(PartitionExplained { view: seen, incidents, advice })
+}
+
+/// A partition as it was committed, whoever owns it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommittedPartition {
+    /// Partition of `iot.raw`.
+    pub partition: u32,
+    /// Next offset that is not committed; none: nothing was.
+    pub committed: Option<i64>,
+    /// Configuration in force there; none: nothing was committed, or by a version that this one cannot read.
+    pub generation: Option<i64>,
+    /// Build that committed it.
+    pub build: Option<String>,
+}
+
+/// One partition, from what was committed with its position.
+///
+/// # Errors
+/// When the journal does not answer.
+pub fn committed_partition(
+    reader: &mut dyn Reader,
+    codec: &Codec,
+    partition: u32,
+) -> Result<CommittedPartition, OpsError> {
+    let committed = reader.committed(crate::GROUP, TopicPartition { topic: Topic::Raw, partition })?;
+    let metadata = committed.as_ref().and_then(|committed| read_metadata(codec, committed).ok());
+    Ok(CommittedPartition {
+        partition,
+        committed: committed.map(|committed| committed.offset),
+        generation: metadata.as_ref().map(|metadata| metadata.generation),
+        build: metadata.map(|metadata| metadata.build),
+    })
 }
 
 /// Lets a quarantined partition go on from what was committed.

@@ -6,7 +6,7 @@ use schemas::Micros;
 use schemas::record::Totals;
 use schemas::topic::Topic;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -188,6 +188,7 @@ struct Seen {
     partitions: BTreeMap<u32, PartitionView>,
     incidents: Vec<Incident>,
     owners: BTreeMap<String, SyncSender<Question>>,
+    seated: BTreeSet<String>,
 }
 
 /// Shared by workers and everybody who asks; clones are the same view.
@@ -209,6 +210,21 @@ impl View {
     #[must_use]
     pub fn partition(&self, partition: u32) -> Option<PartitionView> {
         self.seen().partitions.get(&partition).cloned()
+    }
+
+    /// Workers of this process that the group has told which partitions are theirs, be it none.
+    #[must_use]
+    pub fn seated(&self) -> usize {
+        self.seen().seated.len()
+    }
+
+    pub(crate) fn seat(&self, worker: &str, seated: bool) {
+        let mut seen = self.seen();
+        if seated {
+            seen.seated.insert(worker.to_owned());
+        } else {
+            seen.seated.remove(worker);
+        }
     }
 
     /// What has happened, oldest first; the last 256.

@@ -28,14 +28,7 @@ impl Home {
     /// When the file system or the network refuses.
     pub fn new() -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory")?;
-        // Held together, so that they differ.
-        let open = || TcpListener::bind("127.0.0.1:0").context("looking for a free port");
-        let listeners = [open()?, open()?, open()?];
-        let mut ports = [0; 3];
-        for (port, listener) in ports.iter_mut().zip(&listeners) {
-            *port = listener.local_addr().context("asking for a port")?.port();
-        }
-        let [ingest, dashboard, admin] = ports;
+        let [ingest, dashboard, admin] = free_ports()?;
         Ok(Self { directory, config: None, sets: Vec::new(), ingest, dashboard, admin })
     }
 
@@ -140,23 +133,32 @@ impl Home {
         let flags = self.flags();
         let mut args = vec![service];
         args.extend(flags.iter().map(String::as_str));
-        let log = self.path().join("log");
-        let output =
-            std::fs::File::options().create(true).append(true).open(&log).context("opening the log")?;
-        let child = command(&args)
-            .current_dir(self.path())
-            .stdout(output.try_clone().context("opening the log twice")?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("starting highwater {service}"))?;
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(30))
-            .no_proxy()
-            .build()
-            .context("building an HTTP client")?;
         let (ingest, query, admin) = (self.ingest_url(), self.query_url(), self.admin_url());
-        Ok(Instance { child, log, http, ingest, query, admin })
+        Instance::launch(&args, self.path(), &self.path().join("log"), Addresses { ingest, query, admin })
     }
+}
+
+/// Ports that nobody has now.
+///
+/// # Errors
+/// When the network refuses.
+pub(crate) fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
+    // Held together, so that they differ.
+    let open = |_| TcpListener::bind("127.0.0.1:0").context("looking for a free port");
+    let listeners = (0..COUNT).map(open).collect::<Result<Vec<_>>>()?;
+    let mut ports = [0; COUNT];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().context("asking for a port")?.port();
+    }
+    Ok(ports)
+}
+
+/// Where the services of an instance's home listen.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    pub(crate) ingest: String,
+    pub(crate) query: String,
+    pub(crate) admin: String,
 }
 
 /// A running instance; killed when dropped.
@@ -165,17 +167,43 @@ pub struct Instance {
     child: Child,
     log: PathBuf,
     http: reqwest::Client,
-    ingest: String,
-    query: String,
-    admin: String,
+    addresses: Addresses,
 }
 
 /// A status and a JSON body (null when there is none).
 pub type Answer = (u16, Value);
 
 impl Instance {
-    async fn ready(&mut self) -> Result<()> {
-        let url = format!("{}/readyz", self.admin);
+    /// Starts a process that writes into `log`.
+    pub(crate) fn launch(args: &[&str], directory: &Path, log: &Path, addresses: Addresses) -> Result<Self> {
+        let output =
+            std::fs::File::options().create(true).append(true).open(log).context("opening the log")?;
+        let child = command(args)
+            .current_dir(directory)
+            .stdout(output.try_clone().context("opening the log twice")?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("starting highwater {}", args.first().unwrap_or(&"")))?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .no_proxy()
+            .build()
+            .context("building an HTTP client")?;
+        Ok(Self { child, log: log.to_path_buf(), http, addresses })
+    }
+
+    /// Where its admin API listens.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        &self.addresses.admin
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// What it wrote, when it ends or is not ready in time.
+    pub async fn ready(&mut self) -> Result<()> {
+        let url = format!("{}/readyz", self.addresses.admin);
         let http = self.http.clone();
         let log = self.log.clone();
         let child = &mut self.child;
@@ -196,7 +224,8 @@ impl Instance {
     /// # Errors
     /// When nobody answers, or not in JSON.
     pub async fn ask(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<Answer> {
-        let (base, rest) = [("/ingest", &self.ingest), ("/query", &self.query), ("/admin", &self.admin)]
+        let Addresses { ingest, query, admin } = &self.addresses;
+        let (base, rest) = [("/ingest", ingest), ("/query", query), ("/admin", admin)]
             .into_iter()
             .find_map(|(service, base)| Some((base, path.strip_prefix(service)?)))
             .ok_or_else(|| anyhow!("`{path}` names no service"))?;

@@ -1,9 +1,10 @@
 //! One-shot questions to a running instance: backlog, books, partitions, devices, health.
 
-use crate::cli::{DevicesAction, PartitionsAction, Target, WatchArgs};
+use crate::cli::{AskArgs, DevicesAction, PartitionsAction, Target, WatchArgs};
 use crate::client::{Client, encoded};
+use crate::config::{Base, Settings};
 use crate::exit::Outcome;
-use crate::home::offline;
+use crate::home::offline::Offline;
 use crate::output::out;
 use crate::table;
 use anyhow::{Context, Result, bail};
@@ -47,8 +48,58 @@ impl Target {
         self.url.as_deref().unwrap_or(LOCAL)
     }
 
-    pub(super) fn client(&self) -> Result<Client> {
+    fn client(&self) -> Result<Client> {
         Client::new(self.url(), self.key.as_deref())
+    }
+}
+
+impl AskArgs {
+    /// Whom to ask: the instance, or the home itself when no instance has it open. A home that is named is asked
+    /// first: the instance at the usual address may have another one open.
+    ///
+    /// # Errors
+    /// When nobody answers and the home cannot be opened.
+    pub(super) async fn client(&self) -> Result<Client> {
+        self.client_of(self.config.data.is_some() || self.config.config.is_some()).await
+    }
+
+    /// The same where the file is that of a pipeline: a home is named by its directory, or by brokers.
+    ///
+    /// # Errors
+    /// As [`AskArgs::client`].
+    pub(super) async fn client_with_file(&self) -> Result<Client> {
+        let kafka = Settings::load(&self.config, Base::Job)?.journal.file().is_none();
+        self.client_of(self.config.data.is_some() || kafka).await
+    }
+
+    async fn client_of(&self, home_named: bool) -> Result<Client> {
+        let client = self.target.client()?;
+        if self.target.url.is_some() && !home_named {
+            return Ok(client);
+        }
+        if !home_named && client.answers("/healthz").await {
+            return Ok(client);
+        }
+        let settings = Settings::load(&self.config, Base::Job)?;
+        if self.target.url.is_some() && settings.journal.file().is_none() {
+            // Any number of processes share such a home: the one that was named is as good as any.
+            return Ok(client);
+        }
+        let opened = Offline::open(settings).await;
+        let opened = if home_named {
+            opened?
+        } else {
+            opened.with_context(|| format!("nobody answers at {}", self.target.url()))?
+        };
+        match opened {
+            Some(home) => Ok(Client::of_home(home)),
+            None if client.answers("/healthz").await => Ok(client),
+            None => bail!(
+                "nobody answers at {}, and an instance has this home open, so only it can tell: give its admin \
+                 address with --url",
+                self.target.url()
+            ),
+        }
     }
 }
 
@@ -98,11 +149,11 @@ fn stage_line(stage: &Value) -> String {
 }
 
 async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -> Result<Outcome> {
-    let client = args.target.client()?;
     loop {
-        let answer = answer(args, &client, path).await?;
+        // Anew each time: a home that was free may have been opened by an instance since, and the other way round.
+        let answer = args.ask.client().await?.get(path).await?;
         let mut outcome = Outcome::Done;
-        if args.target.json {
+        if args.ask.target.json {
             out!("{answer}");
         } else {
             outcome = show(&answer);
@@ -118,33 +169,6 @@ async fn watch(args: &WatchArgs, path: &str, show: impl Fn(&Value) -> Outcome) -
             () = tokio::time::sleep(WATCH_EVERY) => out!(""),
         }
     }
-}
-
-/// From the instance, or from the home itself when no instance has it open. A home that is named is asked first:
-/// the instance at the usual address may have another one open.
-async fn answer(args: &WatchArgs, client: &Client, path: &str) -> Result<Value> {
-    let named = args.config.data.is_some() || args.config.config.is_some();
-    if args.target.url.is_some() && !named {
-        return client.get(path).await;
-    }
-    if named {
-        return match offline::answer(&args.config, path).await? {
-            Some(answer) => Ok(answer),
-            None => client.get(path).await.with_context(
-                || "an instance has this home open, and only it can tell (--url: its admin address)",
-            ),
-        };
-    }
-    if client.answers("/healthz").await {
-        return client.get(path).await;
-    }
-    let Some(answer) = offline::answer(&args.config, path)
-        .await
-        .with_context(|| format!("nobody answers at {}", args.target.url()))?
-    else {
-        bail!("nobody answers at {}, and an instance has the home open: give --url", args.target.url());
-    };
-    Ok(answer)
 }
 
 fn print_table(rows: &Value, columns: &[(&str, &str)]) {
@@ -170,18 +194,20 @@ fn with_reasons(rows: &Value) -> Value {
 /// When the instance does not answer or refuses.
 pub(crate) async fn partitions(action: PartitionsAction) -> Result<Outcome> {
     match action {
-        PartitionsAction::List(target) => {
-            let answer = target.client()?.get("/v1/partitions").await?;
-            say(&target, &answer, |answer| print_table(&with_reasons(&answer["items"]), &PARTITION_COLUMNS));
+        PartitionsAction::List(ask) => {
+            let answer = ask.client().await?.get("/v1/partitions").await?;
+            say(&ask.target, &answer, |answer| {
+                print_table(&with_reasons(&answer["items"]), &PARTITION_COLUMNS)
+            });
         }
-        PartitionsAction::Explain { partition, target } => {
-            let answer = target.client()?.get(&format!("/v1/partitions/{partition}")).await?;
-            say(&target, &answer, print_object);
+        PartitionsAction::Explain { partition, ask } => {
+            let answer = ask.client().await?.get(&format!("/v1/partitions/{partition}")).await?;
+            say(&ask.target, &answer, print_object);
         }
-        PartitionsAction::Release { partition, target } => {
+        PartitionsAction::Release { partition, ask } => {
             let answer =
-                target.client()?.post(&format!("/v1/partitions/{partition}/release"), &json!({})).await?;
-            say(&target, &answer, print_object);
+                ask.client().await?.post(&format!("/v1/partitions/{partition}/release"), &json!({})).await?;
+            say(&ask.target, &answer, print_object);
         }
     }
     Ok(Outcome::Done)
@@ -193,8 +219,8 @@ pub(crate) async fn partitions(action: PartitionsAction) -> Result<Outcome> {
 /// When the instance does not answer.
 pub(crate) async fn devices(action: DevicesAction) -> Result<Outcome> {
     match action {
-        DevicesAction::List(target) => {
-            let client = target.client()?;
+        DevicesAction::List(ask) => {
+            let client = ask.client().await?;
             let mut items = Vec::new();
             let mut query = String::new();
             loop {
@@ -207,15 +233,15 @@ pub(crate) async fn devices(action: DevicesAction) -> Result<Outcome> {
                     None => break,
                 }
             }
-            say(&target, &json!({ "items": items }), |all| print_table(&all["items"], &DEVICE_COLUMNS));
+            say(&ask.target, &json!({ "items": items }), |all| print_table(&all["items"], &DEVICE_COLUMNS));
         }
-        DevicesAction::Show { device, target } => {
-            let answer = target.client()?.get(&format!("/v1/devices/{}", encoded(&device))).await?;
-            say(&target, &answer, print_object);
+        DevicesAction::Show { device, ask } => {
+            let answer = ask.client().await?.get(&format!("/v1/devices/{}", encoded(&device))).await?;
+            say(&ask.target, &answer, print_object);
         }
-        DevicesAction::Explain { device, target } => {
-            let answer = target.client()?.get(&format!("/v1/devices/{}/state", encoded(&device))).await?;
-            say(&target, &answer, print_object);
+        DevicesAction::Explain { device, ask } => {
+            let answer = ask.client().await?.get(&format!("/v1/devices/{}/state", encoded(&device))).await?;
+            say(&ask.target, &answer, print_object);
         }
     }
     Ok(Outcome::Done)

@@ -1,6 +1,7 @@
 //! `config`: what is resolved, what differs from the generation in force, and proposing it.
 
-use crate::cli::{ConfigAction, Target};
+use crate::cli::ConfigAction;
+use crate::client::Client;
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
 use crate::output::out;
@@ -26,32 +27,36 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
             }
             Ok(Outcome::Done)
         }
-        ConfigAction::Diff { config, target } => {
-            let mine = Settings::load(&config, Base::Run)?.pipeline;
-            let (generation, in_force) = in_force(&target).await?;
+        ConfigAction::Diff { ask } => {
+            let client = ask.client_with_file().await?;
+            let mine = Settings::load(&ask.config, Base::Run)?.pipeline;
+            let (generation, in_force) = in_force(&client).await?;
             let differences = differences(&in_force, &mine)?;
-            if target.json {
+            if ask.target.json {
                 out!("{}", json!({ "generation": generation, "differences": differences }));
             } else if differences.is_empty() {
                 out!("the same as generation {generation}");
             }
-            for difference in differences.iter().filter(|_| !target.json) {
+            for difference in differences.iter().filter(|_| !ask.target.json) {
                 let [key, old, new] = ["key", "in_force", "here"].map(|name| &difference[name]);
                 out!("{}: {old} in force, {new} here", key.as_str().unwrap_or_default());
             }
             Ok(if differences.is_empty() { Outcome::Done } else { Outcome::Negative })
         }
-        ConfigAction::Apply { config, target } => {
-            let pipeline = Settings::load(&config, Base::Run)?.pipeline;
-            let (generation, in_force) = in_force(&target).await?;
+        ConfigAction::Apply { ask } => {
+            let client = ask.client_with_file().await?;
+            let pipeline = Settings::load(&ask.config, Base::Run)?.pipeline;
+            let (generation, in_force) = in_force(&client).await?;
             if in_force == pipeline {
                 let answer = json!({ "generation": generation, "changed": false });
-                super::ask::say(&target, &answer, |_| out!("generation {generation} says the same already"));
+                super::ask::say(&ask.target, &answer, |_| {
+                    out!("generation {generation} says the same already")
+                });
                 return Ok(Outcome::Done);
             }
-            let answer = target.client()?.post("/v1/config", &json!({ "pipeline": pipeline })).await?;
+            let answer = client.post("/v1/config", &json!({ "pipeline": pipeline })).await?;
             let answer = json!({ "generation": answer["generation"], "changed": true });
-            super::ask::say(&target, &answer, |answer| {
+            super::ask::say(&ask.target, &answer, |answer| {
                 out!("proposed as generation {}: each partition changes at an offset", answer["generation"]);
             });
             Ok(Outcome::Done)
@@ -59,8 +64,8 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
     }
 }
 
-async fn in_force(target: &Target) -> Result<(i64, Pipeline)> {
-    let answer = target.client()?.get("/v1/config").await?;
+async fn in_force(client: &Client) -> Result<(i64, Pipeline)> {
+    let answer = client.get("/v1/config").await?;
     let generation = answer["generation"].as_i64().context("the answer has no generation")?;
     let pipeline = serde_json::from_value(answer["pipeline"].clone());
     Ok((generation, pipeline.context("the pipeline in force is not of this build's form")?))

@@ -24,10 +24,10 @@ const COLUMNS: [(&str, &str); 6] = [
 /// When the instance does not answer or refuses.
 pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
     match action {
-        DeadLettersAction::List { reason, limit, target } => {
+        DeadLettersAction::List { reason, limit, ask } => {
             let filter = reason.map_or_else(String::new, |reason| format!("&reason={}", encoded(&reason)));
-            let answer = target.client()?.get(&format!("/v1/dead-letters?limit={limit}{filter}")).await?;
-            say(&target, &answer, |answer| {
+            let answer = ask.client().await?.get(&format!("/v1/dead-letters?limit={limit}{filter}")).await?;
+            say(&ask.target, &answer, |answer| {
                 let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
                 for line in table::lines(items, &COLUMNS) {
                     out!("{line}");
@@ -35,18 +35,18 @@ pub(crate) async fn run(action: DeadLettersAction) -> Result<Outcome> {
             });
             Ok(Outcome::Done)
         }
-        DeadLettersAction::Show { id, target } => {
-            let answer = target.client()?.get(&format!("/v1/dead-letters/{}", encoded(&id))).await?;
-            say(&target, &answer, print_object);
+        DeadLettersAction::Show { id, ask } => {
+            let answer = ask.client().await?.get(&format!("/v1/dead-letters/{}", encoded(&id))).await?;
+            say(&ask.target, &answer, print_object);
             Ok(Outcome::Done)
         }
-        DeadLettersAction::Redrive { ids, reason, target } => {
+        DeadLettersAction::Redrive { ids, reason, ask } => {
             if ids.is_empty() && reason.is_none() {
                 return Err(Usage("name letters, or give --reason".to_owned()).into());
             }
             let body = json!({ "ids": ids, "reason": reason });
-            let answer = target.client()?.post("/v1/dead-letters/redrive", &body).await?;
-            say(&target, &answer, print_object);
+            let answer = ask.client().await?.post("/v1/dead-letters/redrive", &body).await?;
+            say(&ask.target, &answer, print_object);
             let refused = answer["refused"].as_array().is_some_and(|refused| !refused.is_empty());
             Ok(if refused { Outcome::Negative } else { Outcome::Done })
         }

@@ -61,7 +61,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Outcome> {
     let mut config = args.config.clone();
     config.data = Some(directory.to_path_buf());
     let settings = Settings::load(&config, Base::Demo)?;
-    let past = truth::Past::take(directory, settings.journal.path.exists())?;
+    let past = truth::Past::take(directory, settings.journal.file().is_some_and(Path::exists))?;
     let pipeline = settings.pipeline.clone();
     let home = Home::start(settings, Parts { apply: true, ..Parts::all("demo") }).await?;
     let begun = Instant::now();

@@ -3,7 +3,7 @@
 use crate::cli::{ProcessArgs, RunArgs, ServiceArgs, UntilEndArgs};
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
-use crate::home::{Home, Parts};
+use crate::home::{Home, Parts, Stopped};
 use crate::output::out;
 use anyhow::Result;
 use chassis::shutdown::Phase;
@@ -65,14 +65,16 @@ pub(crate) async fn dashboard(args: ServiceArgs) -> Result<Outcome> {
 }
 
 async fn serve(settings: Settings, parts: Parts) -> Result<Outcome> {
-    let mut home = Home::start(settings, parts).await?;
+    let mut home = match Home::start(settings, Parts { signals: true, ..parts }).await {
+        Err(why) if why.is::<Stopped>() => return Ok(Outcome::Done),
+        started => started?,
+    };
     let addresses = [("ingest", home.ingest()), ("page", home.dashboard()), ("admin", Some(home.admin()))];
     for (what, address) in addresses {
         if let Some(address) = address {
             tracing::info!("{what} on http://{address}");
         }
     }
-    home.until_signal();
     let (live, shutdown) = (Arc::clone(home.live()), home.shutdown().clone());
     let hold = home.last_look();
     let stopped = home.run_until_stopped();

@@ -26,7 +26,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         let values = |text: &str| text.parse::<toml::Table>().expect("TOML");
         assert_eq!(values(&again.print().expect("printable")), values(&printed));
         assert_eq!(again.pipeline, first.pipeline);
-        assert_eq!(again.journal.path, PathBuf::from("x/j.db"));
+        assert_eq!(again.journal.file(), Some(std::path::Path::new("x/j.db")));
     }
     // Keys are no part of what is shown: a printed page has none that could be used.
     let with_key = format!("[[auth.key]]\nname = \"a\"\nroles = [\"read\"]\nhash = \"{key}\"");
@@ -88,4 +88,89 @@ fn a_job_is_quiet_unless_told_otherwise_and_takes_no_usual_port() {
     assert_eq!(level(&["log.level=debug"]).as_deref(), Some("debug"));
     let flags = flags(&ConfigArgs::default(), Base::Job).expect("right");
     assert!(flags.contains(&"admin.listen=127.0.0.1:0".to_owned()));
+}
+
+#[test]
+fn a_home_on_servers_is_printed_as_it_is_read_and_its_secrets_are_not() {
+    let file = "[journal]\nurl = \"kafka://a:9092, b:9093\"\ntopic-prefix = \"x.\"\ncommit-timeout = \"20s\"\n\
+        [store]\nurl = \"cql://c:9042,d:9042/iot\"\nuser = \"sink\"\npassword = \"hunter2\"\n\
+        replication = \"dc1:3,dc2:2\"\n\
+        [librdkafka]\nsocket.timeout.ms = 5000\n\"sasl.password\" = \"hunter3\"\nssl.key.location = \"k.pem\"\n";
+    let settings = resolved(file, &[]);
+    if !crate::telemetry::TLS {
+        let told = settings.expect_err("no TLS");
+        assert!(told.contains("librdkafka.") && told.contains("tls"), "{told}");
+        return;
+    }
+    let page = settings.expect(file).print().expect("printable");
+    for line in [
+        "url = \"kafka://a:9092,b:9093\"",
+        "url = \"cql://c:9042,d:9042/iot\"",
+        "replication = \"dc1:3,dc2:2\"",
+        "\"socket.timeout.ms\" = \"5000\"",
+        "\"ssl.key.location\" = \"k.pem\"",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    assert!(!page.contains("hunter") && page.contains("********"), "{page}");
+}
+
+#[test]
+fn settings_of_another_home_are_mistakes() {
+    let kafka = ["journal.url=kafka://h:1", "store.url=cql://h:1/k"];
+    for (sets, key) in [
+        (vec!["journal.topic-prefix=x"], "journal.topic-prefix"),
+        (vec!["journal.session-timeout=9s"], "journal.session-timeout"),
+        (vec!["store.consistency=one"], "store.consistency"),
+        (vec!["store.password=x"], "store.password"),
+        (vec!["librdkafka.debug=broker"], "librdkafka"),
+        (vec![kafka[0], "journal.file-bytes-max=1GiB"], "journal.file-bytes-max"),
+    ] {
+        let told = resolved("", &sets).expect_err(key);
+        assert!(told.contains(&format!("{key}: ")) && told.contains("belongs to"), "{told}");
+    }
+    // A process may well have one home on servers and the other in a file.
+    assert!(resolved("", &kafka[..1]).is_ok() && resolved("", &kafka[1..]).is_ok());
+}
+
+#[test]
+fn what_librdkafka_must_not_be_told_is_named() {
+    let told = resolved("", &["journal.url=kafka://h:1", "librdkafka.isolation.level=read_uncommitted"]);
+    assert!(told.expect_err("ours").contains("librdkafka.isolation.level: "));
+    let told = resolved("", &["journal.url=kafka://h:1", "librdkafka.no.such=1", "journal.partitions=0"]);
+    let told = told.expect_err("unknown");
+    assert!(told.contains("librdkafka.no.such: ") && told.contains("journal.partitions"), "{told}");
+}
+
+#[test]
+fn an_address_that_is_none_says_what_it_should_be() {
+    for (set, wanted) in [
+        ("journal.url=kafka://h", "host:port"),
+        ("journal.url=kafka://", "host:port"),
+        ("journal.url=postgres://h:1", "kafka://"),
+        ("store.url=cql://h:1", "keyspace"),
+        ("store.url=cql://h/k", "host:port"),
+        ("store.url=cql://h:1/Upper", "keyspace"),
+        ("store.url=mysql:x", "cql://"),
+    ] {
+        let told = resolved("", &[set]).expect_err(set);
+        assert!(told.contains(wanted), "{set}: {told}");
+    }
+}
+
+#[test]
+fn a_process_on_kafka_is_called_like_its_host() {
+    let on_kafka = resolved("", &["journal.url=kafka://h:1"]).expect("right");
+    assert_eq!(Some(on_kafka.process.instance), self::process::host_name());
+    let named = resolved("", &["journal.url=kafka://h:1", "process.instance=p-7"]).expect("right");
+    assert_eq!(named.process.instance, "p-7");
+    assert_eq!(resolved("", &[]).expect("right").process.instance, "processor-0");
+}
+
+#[test]
+fn compiled_models_are_kept_beside_the_file_or_where_it_is_said() {
+    let kept = |sets: &[&str]| resolved("", sets).expect("right").scoring.cache_dir;
+    assert_eq!(kept(&["journal.url=sqlite:x/j.db"]), Some(PathBuf::from("x/models")));
+    assert_eq!(kept(&["scoring.cache-dir=here"]), Some(PathBuf::from("here")));
+    assert_eq!(kept(&["scoring.cache-dir=none"]), None);
 }

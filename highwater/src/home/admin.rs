@@ -15,27 +15,30 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chassis::problem::Problem;
 use dashboard::LiveView;
-use processor::ops::{self, OpsError};
-use processor::view::View;
+use processor::ops::OpsError;
 use schemas::pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use store::port::{Page, Store, StoreError};
+use std::sync::{Arc, OnceLock};
+use store::port::{Page, StoreError};
 
 /// Letters of one list, at most.
 const LETTERS_MAX: usize = 1_000;
 /// Devices of one page, at most.
 const DEVICES_MAX: u32 = 1_000;
 
+/// Nothing to ask before journal and store are open.
 #[derive(Clone)]
-struct Asked {
-    live: Arc<Live>,
-    store: Arc<dyn Store>,
+struct Asked(Arc<OnceLock<Arc<Live>>>);
+
+impl Asked {
+    fn live(&self) -> Result<&Arc<Live>, Problem> {
+        self.0.get().ok_or_else(|| unavailable("this process is starting: /readyz says what it waits for"))
+    }
 }
 
 /// The paths.
-pub(super) fn router(live: Arc<Live>, store: Arc<dyn Store>) -> Router {
+pub(super) fn router(live: Arc<OnceLock<Arc<Live>>>) -> Router {
     Router::new()
         .route("/v1/books", get(books))
         .route("/v1/lag", get(lag))
@@ -50,7 +53,7 @@ pub(super) fn router(live: Arc<Live>, store: Arc<dyn Store>) -> Router {
         .route("/v1/dead-letters/redrive", post(redrive))
         .route("/v1/dead-letters/{id}", get(letter))
         .route("/v1/config", get(config_in_force).post(propose))
-        .with_state(Asked { live, store })
+        .with_state(Asked(live))
 }
 
 /// Runs something that may wait for a file or a worker off the async threads.
@@ -90,33 +93,28 @@ fn of_ops(error: OpsError) -> Problem {
 }
 
 async fn books(State(asked): State<Asked>) -> Response {
-    blocking(move || asked.live.books().map_err(unavailable)).await
+    blocking(move || asked.live()?.books().map_err(unavailable)).await
 }
 
 async fn lag(State(asked): State<Asked>) -> Response {
-    blocking(move || asked.live.lag().map_err(unavailable)).await
+    blocking(move || asked.live()?.lag().map_err(unavailable)).await
 }
 
 async fn models(State(asked): State<Asked>) -> Response {
-    blocking(move || asked.live.models().map_err(unavailable)).await
-}
-
-fn view(asked: &Asked) -> Result<View, Problem> {
-    let running = asked.live.processor().ok_or_else(|| unavailable("no processor runs in this process"))?;
-    Ok(running.get().view().clone())
+    blocking(move || asked.live()?.models().map_err(unavailable)).await
 }
 
 async fn partitions(State(asked): State<Asked>) -> Response {
-    blocking(move || Ok(json!({ "items": view(&asked)?.partitions() }))).await
+    blocking(move || Ok(json!({ "items": asked.live()?.partitions().map_err(of_ops)? }))).await
 }
 
 async fn partition(State(asked): State<Asked>, Path(partition): Path<u32>) -> Response {
-    blocking(move || ops::explain_partition(&view(&asked)?, partition).map_err(of_ops)).await
+    blocking(move || asked.live()?.explain_partition(partition).map_err(of_ops)).await
 }
 
 async fn release(State(asked): State<Asked>, Path(partition): Path<u32>) -> Response {
     blocking(move || {
-        ops::release(&view(&asked)?, partition).map_err(of_ops)?;
+        asked.live()?.release(partition).map_err(of_ops)?;
         tracing::warn!(partition, "a quarantined partition was released");
         Ok(json!({ "partition": partition, "released": true }))
     })
@@ -133,7 +131,7 @@ struct Listing {
 async fn devices(State(asked): State<Asked>, Query(listing): Query<Listing>) -> Response {
     blocking(move || {
         let page = Page { limit: listing.limit.unwrap_or(100).min(DEVICES_MAX), cursor: listing.cursor };
-        let listed = asked.store.devices(&page).map_err(of_store)?;
+        let listed = asked.live()?.store().devices(&page).map_err(of_store)?;
         let items: Vec<Value> = listed.items.iter().map(dashboard::device_row).collect();
         Ok(json!({ "items": items, "next": listed.next }))
     })
@@ -142,7 +140,7 @@ async fn devices(State(asked): State<Asked>, Query(listing): Query<Listing>) -> 
 
 async fn device(State(asked): State<Asked>, Path(device): Path<String>) -> Response {
     blocking(move || {
-        let row = asked.store.device(&device).map_err(of_store)?;
+        let row = asked.live()?.store().device(&device).map_err(of_store)?;
         let row = row.ok_or_else(|| missing(format!("no device `{device}` is stored")))?;
         Ok(dashboard::device_row(&row))
     })
@@ -150,24 +148,20 @@ async fn device(State(asked): State<Asked>, Path(device): Path<String>) -> Respo
 }
 
 async fn device_state(State(asked): State<Asked>, Path(device): Path<String>) -> Response {
-    blocking(move || {
-        let state = asked.live.device_state(&device).map_err(unavailable)?;
-        state.ok_or_else(|| missing(format!("no state is kept of device `{device}`")))
-    })
-    .await
+    blocking(move || asked.live()?.explain_device(&device).map_err(of_ops)).await
 }
 
 async fn letters(State(asked): State<Asked>, Query(listing): Query<Listing>) -> Response {
     blocking(move || {
         let limit = usize::try_from(listing.limit.unwrap_or(50)).unwrap_or(LETTERS_MAX).min(LETTERS_MAX);
-        let items = asked.live.letters().list(listing.reason.as_deref(), limit).map_err(of_ops)?;
+        let items = asked.live()?.letters().list(listing.reason.as_deref(), limit).map_err(of_ops)?;
         Ok(json!({ "items": items }))
     })
     .await
 }
 
 async fn letter(State(asked): State<Asked>, Path(id): Path<String>) -> Response {
-    blocking(move || asked.live.letters().show(&id).map_err(of_ops)).await
+    blocking(move || asked.live()?.letters().show(&id).map_err(of_ops)).await
 }
 
 #[derive(Deserialize)]
@@ -179,12 +173,12 @@ struct Redrive {
 }
 
 async fn redrive(State(asked): State<Asked>, Sent(wanted): Sent<Redrive>) -> Response {
-    blocking(move || asked.live.letters().redrive(&wanted.ids, wanted.reason.as_deref()).map_err(of_ops))
+    blocking(move || asked.live()?.letters().redrive(&wanted.ids, wanted.reason.as_deref()).map_err(of_ops))
         .await
 }
 
 async fn config_in_force(State(asked): State<Asked>) -> Response {
-    blocking(move || asked.live.config_in_force().map_err(of_ops)).await
+    blocking(move || asked.live()?.config_in_force().map_err(of_ops)).await
 }
 
 #[derive(Deserialize)]
@@ -195,7 +189,7 @@ struct Proposal {
 
 async fn propose(State(asked): State<Asked>, Sent(proposal): Sent<Proposal>) -> Response {
     blocking(move || {
-        let generation = asked.live.propose(&proposal.pipeline).map_err(of_ops)?;
+        let generation = asked.live()?.propose(&proposal.pipeline).map_err(of_ops)?;
         Ok(json!({ "generation": generation }))
     })
     .await

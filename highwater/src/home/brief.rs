@@ -5,7 +5,7 @@ use super::drain::drained;
 use super::{Home, Parts};
 use crate::cli::ConfigArgs;
 use crate::config::{Base, Settings};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chassis::auth::Keys;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -59,7 +59,13 @@ impl BriefHome {
         let mut settings = Settings::load(args, Base::Job)?;
         // Only this process knows the port.
         settings.keys = Keys::none();
-        let directory = crate::config::directory_of(&settings.journal.path);
+        let Some(file) = settings.journal.file() else {
+            bail!(
+                "nobody answers, and files go into {} through an ingest: start one, or name it with --url",
+                settings.journal.at
+            );
+        };
+        let directory = crate::config::directory_of(file);
         let home = Home::start(settings, Parts { dashboard: false, ..Parts::all("import") }).await?;
         Ok(Self { home, directory })
     }

@@ -1,5 +1,8 @@
 //! What is known of the running parts: books, backlog, device states, models. The dashboard and the admin address
 //! ask here; so does the demo.
+//!
+//! What no part of this process knows comes from the journal, as it was committed: any process of a home answers for
+//! the whole of it, but for what only the owner of a partition's state can say.
 
 use super::books::{Books, Line, Stage};
 use super::outputs;
@@ -10,10 +13,13 @@ use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
 use ingest::Ingest;
+use journal::kafka::owners::Owner;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
 use lag::{GroupLag, LagReport, Monitor};
-use processor::ops::{self, BooksLine, InForce, Letters, OpsError};
+use processor::ops::{self, BooksLine, DeviceExplained, InForce, Letters, OpsError, PartitionExplained};
+use processor::view::View;
 use schemas::codec::Codec;
+use schemas::partition::partition_of;
 use schemas::pipeline::Pipeline;
 use schemas::topic::Topic;
 use serde_json::{Value, json};
@@ -22,13 +28,32 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use store::feed::Feed;
 use store::port::{Store, StoreTotals};
 
+/// The groups whose backlog is measured all the time; the others' is measured when somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// The processor's.
+    pub(crate) processor: bool,
+    /// The sink's.
+    pub(crate) sink: bool,
+}
+
+impl Watched {
+    fn is(self, group: &str) -> bool {
+        if group == ::processor::GROUP { self.processor } else { self.sink }
+    }
+}
+
+/// Asks who owns the partitions of the processor's group.
+pub(crate) type Owners = Box<dyn Fn() -> Result<Vec<Owner>, JournalError> + Send + Sync>;
+
 /// The running parts, as they come up.
 pub(crate) struct Live {
     journal: Arc<dyn Journal>,
     store: Arc<dyn Store>,
     reader: Mutex<Box<dyn Reader>>,
-    monitors: Mutex<Vec<Monitor>>,
-    lag: Mutex<LagReport>,
+    backlog: Mutex<Backlog>,
+    watched: Watched,
+    owners: Option<Owners>,
     feed: Feed,
     letters: Letters,
     codec: Codec,
@@ -36,6 +61,19 @@ pub(crate) struct Live {
     ingest: OnceLock<Ingest>,
     processor: OnceLock<Running>,
     sink: OnceLock<SinkHandle>,
+}
+
+struct Backlog {
+    watched: Vec<Monitor>,
+    last: Vec<GroupLag>,
+    asked: Vec<Monitor>,
+}
+
+impl Backlog {
+    fn look(monitors: &mut [Monitor], journal: &Arc<dyn Journal>) -> Result<Vec<GroupLag>, JournalError> {
+        let now = || journal.now();
+        monitors.iter_mut().map(|monitor| monitor.look(&now)).collect()
+    }
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,12 +90,16 @@ impl Live {
         codec: Codec,
         store: Arc<dyn Store>,
         pipeline: Pipeline,
+        watched: Watched,
+        owners: Option<Owners>,
     ) -> Result<Self> {
-        let monitors = watch::monitors(&*journal)?;
+        let (all_the_time, asked) =
+            watch::monitors(&*journal)?.into_iter().partition(|monitor| watched.is(monitor.group()));
         Ok(Self {
+            watched,
+            owners,
             reader: Mutex::new(journal.reader()?),
-            monitors: Mutex::new(monitors),
-            lag: Mutex::new(lag::report(Vec::new())),
+            backlog: Mutex::new(Backlog { watched: all_the_time, last: Vec::new(), asked }),
             feed: Feed::default(),
             ingest: OnceLock::new(),
             processor: OnceLock::new(),
@@ -96,6 +138,11 @@ impl Live {
         self.processor.get()
     }
 
+    /// Where rows are.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// What could not be used.
     pub(crate) const fn letters(&self) -> &Letters {
         &self.letters
@@ -118,32 +165,64 @@ impl Live {
         ops::propose(&*self.journal, &self.codec, pipeline)
     }
 
-    /// The books of every part that runs here.
+    /// The books: of the parts that run here as they stand, of the others as committed.
     ///
     /// # Errors
     /// When the journal does not answer.
     pub(crate) fn closed_books(&self) -> Result<Books, JournalError> {
+        self.books_of(Watched { processor: true, sink: true })
+    }
+
+    /// The door's books, and those of the groups that are watched here.
+    ///
+    /// # Errors
+    /// When the journal does not answer.
+    pub(crate) fn watched_books(&self) -> Result<Books, JournalError> {
+        self.books_of(self.watched)
+    }
+
+    fn books_of(&self, groups: Watched) -> Result<Books, JournalError> {
         let mut stages = Vec::new();
         if let Some(ingest) = self.ingest.get() {
             stages.push(Stage::ingest(ingest.books()));
         }
-        if let Some(processor) = self.processor.get() {
-            stages.push(self.processor_stage(processor)?);
-        }
         let before = self.processor.get().map(Running::partitions);
-        if let Some(sink) = self.sink.get() {
-            let read = sink.books()?;
-            stages.push(Stage::sink(&read));
-            if let (Some(before), Some(after)) = (before, self.processor.get().map(Running::partitions)) {
-                let (positions, results) = outputs::written(&before);
-                let still = stages.iter().all(|stage| stage.total.in_flight == 0)
-                    && positions == outputs::written(&after).0;
-                if still {
-                    stages.push(outputs::stage(&results, &read));
-                }
+        if groups.processor {
+            stages.push(self.processor_stage()?);
+        }
+        if !groups.sink {
+            return Ok(Books::of(stages));
+        }
+        let read = self.sink_books()?;
+        stages.push(Stage::sink(&read));
+        if let (Some(before), Some(after), Some(_)) =
+            (before, self.processor.get().map(Running::partitions), self.sink.get())
+        {
+            let (positions, results) = outputs::written(&before);
+            let still = stages.iter().all(|stage| stage.total.in_flight == 0)
+                && positions == outputs::written(&after).0;
+            if still {
+                stages.push(outputs::stage(&results, &read));
             }
         }
         Ok(Books::of(stages))
+    }
+
+    /// The sink's books: its own lines where it runs here and has the partition, else as committed.
+    fn sink_books(&self) -> Result<sink::books::Books, JournalError> {
+        let whole = sink::TOPICS.len() * self.journal.partitions() as usize;
+        let mut own = match self.sink.get() {
+            Some(sink) => sink.books()?,
+            None => sink::books::Books { entries: Vec::new() },
+        };
+        if own.entries.len() < whole {
+            let mut reader = locked(&self.reader);
+            let had: Vec<TopicPartition> = own.entries.iter().map(|entry| entry.partition).collect();
+            let committed = trail::sink(&*self.journal, reader.as_mut())?;
+            own.entries.extend(committed.entries.into_iter().filter(|entry| !had.contains(&entry.partition)));
+            own.entries.sort_by_key(|entry| entry.partition);
+        }
+        Ok(own)
     }
 
     /// The same when everything has stopped, and nobody holds a partition any more: as committed.
@@ -156,13 +235,13 @@ impl Live {
             stages.push(Stage::sum("processor", "readings", trail::lines(&*self.journal, &self.codec)?));
         }
         if self.sink.get().is_some() {
-            stages.push(Stage::sink(&sink::books::committed(&*self.journal)?));
+            stages.push(Stage::sink(&trail::sink(&*self.journal, locked(&self.reader).as_mut())?));
         }
         Ok(Books::of(stages))
     }
 
-    fn processor_stage(&self, processor: &Running) -> Result<Stage, JournalError> {
-        let view = processor.get().view().clone();
+    fn processor_stage(&self) -> Result<Stage, JournalError> {
+        let view = self.view();
         let owned = ops::books(&view, &*self.journal).map_err(|why| JournalError::Retry(why.to_string()))?;
         let mut reader = locked(&self.reader);
         let mut lines = Vec::new();
@@ -175,6 +254,98 @@ impl Live {
             lines.push(line);
         }
         Ok(Stage::sum("processor", "readings", lines))
+    }
+
+    /// The processor's view, empty where it does not run.
+    fn view(&self) -> View {
+        self.processor.get().map(|processor| processor.get().view().clone()).unwrap_or_default()
+    }
+
+    /// Whether a partition's state is here; else who has it, in words.
+    fn here(&self, partition: u32) -> Result<(), String> {
+        if self.view().partition(partition).is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "the state of partition {partition} is not in this process: {}",
+            self.whereabouts(partition)
+        ))
+    }
+
+    fn whereabouts(&self, partition: u32) -> String {
+        let owners = match self.owners.as_ref().map(|ask| ask()) {
+            None => return "nobody runs this home's processor now".to_owned(),
+            Some(Err(why)) => return format!("who has it cannot be told now: {why}"),
+            Some(Ok(owners)) => owners,
+        };
+        match owners.into_iter().find(|owner| owner.partitions.contains(&partition)) {
+            Some(Owner { instance, host, .. }) => {
+                format!("instance `{instance}` at {host} has it; ask there (--url: its admin address)")
+            }
+            None => "no process has it now".to_owned(),
+        }
+    }
+
+    /// Every partition of the home: those of this process in full, the others as committed.
+    ///
+    /// # Errors
+    /// When the journal does not answer.
+    pub(crate) fn partitions(&self) -> Result<Vec<Value>, OpsError> {
+        let told = |why: serde_json::Error| OpsError::Unavailable(why.to_string());
+        let view = self.view();
+        let mut reader = locked(&self.reader);
+        let mut all = Vec::new();
+        for partition in 0..self.journal.partitions() {
+            if let Some(seen) = view.partition(partition) {
+                all.push(serde_json::to_value(seen).map_err(told)?);
+                continue;
+            }
+            let committed = ops::committed_partition(reader.as_mut(), &self.codec, partition)?;
+            let mut row = serde_json::to_value(committed).map_err(told)?;
+            row["state"] = "elsewhere".into();
+            row["why"] = self.whereabouts(partition).into();
+            all.push(row);
+        }
+        Ok(all)
+    }
+
+    /// One partition of this process.
+    ///
+    /// # Errors
+    /// [`OpsError::NotFound`] saying who has it.
+    pub(crate) fn explain_partition(&self, partition: u32) -> Result<PartitionExplained, OpsError> {
+        self.check(partition)?;
+        ops::explain_partition(&self.view(), partition)
+    }
+
+    /// Lets a quarantined partition of this process go on.
+    ///
+    /// # Errors
+    /// As [`Live::explain_partition`]; [`OpsError::Refused`] when it is not quarantined.
+    pub(crate) fn release(&self, partition: u32) -> Result<(), OpsError> {
+        self.check(partition)?;
+        ops::release(&self.view(), partition)
+    }
+
+    /// A device's clock and open panes.
+    ///
+    /// # Errors
+    /// [`OpsError::NotFound`] when no state is kept of it, or another process has it.
+    pub(crate) fn explain_device(&self, device: &str) -> Result<DeviceExplained, OpsError> {
+        let partitions = self.journal.partitions();
+        self.here(partition_of(device.as_bytes(), partitions)).map_err(OpsError::NotFound)?;
+        ops::explain_device(&self.view(), device)
+    }
+
+    fn check(&self, partition: u32) -> Result<(), OpsError> {
+        let partitions = self.journal.partitions();
+        if partition >= partitions {
+            let last = partitions.saturating_sub(1);
+            return Err(OpsError::NotFound(format!(
+                "there is no partition {partition}: they are 0 to {last}"
+            )));
+        }
+        self.here(partition).map_err(OpsError::NotFound)
     }
 
     /// Rows of the store.
@@ -199,24 +370,24 @@ impl Live {
         Ok(letters)
     }
 
-    /// Measures the backlog anew and returns each group's.
+    /// Measures the watched groups anew and returns each one's.
     ///
     /// # Errors
     /// When the journal does not answer.
     pub(crate) fn measure(&self) -> Result<Vec<GroupLag>, JournalError> {
-        let journal = Arc::clone(&self.journal);
-        let now = move || journal.now();
-        let groups = locked(&self.monitors)
-            .iter_mut()
-            .map(|monitor| monitor.look(&now))
-            .collect::<Result<Vec<_>, _>>()?;
-        *locked(&self.lag) = lag::report(groups.clone());
-        Ok(groups)
+        let mut backlog = locked(&self.backlog);
+        backlog.last = Backlog::look(&mut backlog.watched, &self.journal)?;
+        Ok(backlog.last.clone())
     }
 
-    /// The backlog as last measured.
-    pub(crate) fn backlog(&self) -> LagReport {
-        locked(&self.lag).clone()
+    /// The backlog as last measured; of groups that are not watched here, as it is now.
+    ///
+    /// # Errors
+    /// When the journal does not answer.
+    pub(crate) fn backlog(&self) -> Result<LagReport, JournalError> {
+        let mut backlog = locked(&self.backlog);
+        let asked = Backlog::look(&mut backlog.asked, &self.journal)?;
+        Ok(lag::report(backlog.last.iter().cloned().chain(asked).collect()))
     }
 }
 
@@ -248,15 +419,12 @@ impl LiveView for Live {
     }
 
     fn lag(&self) -> Result<Value, Unavailable> {
-        serde_json::to_value(self.backlog()).map_err(unavailable)
+        serde_json::to_value(self.backlog().map_err(unavailable)?).map_err(unavailable)
     }
 
     fn device_state(&self, device_id: &str) -> Result<Option<Value>, Unavailable> {
-        let Some(processor) = self.processor.get() else {
-            return Err(Unavailable("no processor runs in this process; ask the one that does".to_owned()));
-        };
-        let view = processor.get().view().clone();
-        match ops::explain_device(&view, device_id) {
+        self.here(partition_of(device_id.as_bytes(), self.journal.partitions())).map_err(Unavailable)?;
+        match self.explain_device(device_id) {
             Ok(state) => Ok(Some(serde_json::to_value(state).map_err(unavailable)?)),
             Err(OpsError::NotFound(_)) => Ok(None),
             Err(error) => Err(unavailable(error)),

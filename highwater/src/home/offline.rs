@@ -1,54 +1,79 @@
-//! Backlog and books of a home that nobody runs: read from its journal, which is opened for the moment.
+//! A home's own answers without a process that runs it: the admin address's paths, answered in this process from
+//! the journal, which is opened for the moment.
+//!
+//! The embedded file must be nobody else's; a Kafka journal may be read, and written to, beside any number of others.
 
-use super::books::{Books, Stage};
-use super::trail;
-use super::watch;
-use crate::cli::ConfigArgs;
-use crate::config::{Base, Settings};
-use anyhow::{Result, bail};
-use journal::port::{Journal, JournalError};
-use journal::sqlite::SqliteJournal;
+use super::admin;
+use super::live::{Live, Watched};
+use super::open::{self, OpenJournal};
+use crate::config::Settings;
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use chassis::{body, server};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-/// The answer to `/v1/lag` or `/v1/books`; none when another process holds the home.
-///
-/// # Errors
-/// When there is no such home, or it cannot be read.
-pub(crate) async fn answer(config: &ConfigArgs, path: &str) -> Result<Option<Value>> {
-    let settings = Settings::load(config, Base::Job)?;
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || {
-        if !settings.journal.path.exists() {
-            bail!("there is no {}: name the directory with --data", settings.journal.path.display());
+/// Bytes of an answer: a page of the longest list.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// For the whole of an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// A home that is open for questions.
+pub(crate) struct Offline {
+    journal: OpenJournal,
+    router: Router,
+}
+
+impl Offline {
+    /// Opens the home of these settings; none when another process holds its file.
+    ///
+    /// # Errors
+    /// When there is no such home, or it cannot be read.
+    pub(crate) async fn open(settings: Settings) -> Result<Option<Self>> {
+        if let Some(file) = settings.journal.file().filter(|file| !file.exists()) {
+            bail!("there is no {}: name the directory with --data", file.display());
         }
-        let sqlite = match SqliteJournal::open(settings.journal.sqlite()) {
-            Err(JournalError::InUse { .. }) => return Ok(None),
-            opened => opened?,
+        let opening = move || {
+            let journal = match open::journal(&settings) {
+                Err(why) if why.is_in_use() => return Ok(None),
+                opened => opened.map_err(open::NotOpen::into_error)?,
+            };
+            let codec = journal::ids::codec(journal.port())?;
+            let store = open::store_when_asked(&settings);
+            let watched = Watched { processor: false, sink: false };
+            let (pipeline, owners) = (settings.pipeline.clone(), open::owners(&settings));
+            let live = Live::new(journal.port(), codec, store, pipeline, watched, owners)?;
+            let router = admin::router(Arc::new(OnceLock::from(Arc::new(live))));
+            Ok::<_, anyhow::Error>(Some(Self { journal, router }))
         };
-        let journal = Arc::clone(&sqlite) as Arc<dyn Journal>;
-        let answer = match path.as_str() {
-            "/v1/lag" => backlog(&journal),
-            _ => books(&journal).and_then(|books| Ok(serde_json::to_value(books)?)),
-        };
-        sqlite.close();
-        answer.map(Some)
-    })
-    .await?
+        tokio::task::spawn_blocking(opening).await.context("opening the home")?
+    }
+
+    /// The answer to a path of the admin address.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub(crate) async fn ask(&self, method: Method, path: &str, sent: String) -> Result<(StatusCode, Value)> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(sent))
+            .context("a path that can be asked for")?;
+        let response = server::answer(self.router.clone(), request).await;
+        let status = response.status();
+        let bytes = body::read(response.into_body(), ANSWER_BYTES_MAX, ANSWER_WAIT).await?;
+        Ok((status, serde_json::from_slice(&bytes).context("an answer that is not JSON")?))
+    }
 }
 
-fn backlog(journal: &Arc<dyn Journal>) -> Result<Value> {
-    let mut monitors = watch::monitors(&**journal)?;
-    let groups =
-        monitors.iter_mut().map(|monitor| monitor.look(&|| journal.now())).collect::<Result<_, _>>()?;
-    Ok(serde_json::to_value(lag::report(groups))?)
-}
-
-/// The books as last committed: the processor's from its audit trail, the sink's from its position.
-fn books(journal: &Arc<dyn Journal>) -> Result<Books> {
-    let codec = journal::ids::codec(Arc::clone(journal))?;
-    let processor = Stage::sum("processor", "readings", trail::lines(&**journal, &codec)?);
-    Ok(Books::of(vec![processor, Stage::sink(&sink::books::committed(&**journal)?)]))
+impl Drop for Offline {
+    fn drop(&mut self) {
+        self.journal.close();
+    }
 }
 
 #[cfg(test)]

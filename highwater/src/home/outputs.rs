@@ -19,9 +19,12 @@ pub(super) fn written(views: &[PartitionView]) -> (Vec<(u32, i64)>, Written) {
 
 /// The stage; its difference is what the processor wrote and the sink never saw, or the other way round.
 pub(super) fn stage(written: &Written, sink: &sink::books::Books) -> Stage {
-    let lines = sink.entries.iter().map(|entry| {
+    // Of several processes each knows the results of its own partitions only.
+    let known =
+        sink.entries.iter().filter_map(|entry| Some((entry, written.get(&entry.partition.partition)?)));
+    let lines = known.map(|(entry, outputs)| {
         let (topic, partition) = (entry.partition.topic.name(), entry.partition.partition);
-        let results = written.get(&partition).and_then(|outputs| outputs.get(topic)).copied().unwrap_or(0);
+        let results = outputs.get(topic).copied().unwrap_or(0);
         let outcomes = [("read-by-sink", entry.totals.read), ("lost-to-retention", entry.totals.lost)];
         Line::new(Some(format!("{topic}/{partition}")), results, &outcomes, entry.in_flight, entry.in_flight)
     });
@@ -48,6 +51,7 @@ mod tests {
         assert!(stage(&written, &sink_that_read(7)).total.balanced);
         let short = stage(&written, &sink_that_read(6));
         assert_eq!((short.total.balanced, short.total.difference), (false, 1));
+        assert!(stage(&Written::new(), &sink_that_read(6)).total.balanced, "another process knows of it");
         let twice = stage(&written, &sink_that_read(8));
         assert_eq!((twice.total.balanced, twice.total.difference), (false, -1));
     }

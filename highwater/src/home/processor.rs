@@ -56,8 +56,8 @@ impl Running {
 /// # Errors
 /// When the model host or a thread cannot be started.
 pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
-    let directory = crate::config::directory_of(&deps.settings.journal.path);
-    let cache = LoaderConfig { cache_dir: Some(directory.join("models")), ..LoaderConfig::default() };
+    let cache =
+        LoaderConfig { cache_dir: deps.settings.scoring.cache_dir.clone(), ..LoaderConfig::default() };
     let loader = Loader::new(Arc::new(scoring::shipped::Shipped), cache)?;
     deps.readiness.missing(NAME, "its partitions");
     if deps.close {
@@ -76,16 +76,29 @@ pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
     })?;
     let running = Running(Arc::new(Mutex::new(processor)));
     let (watched, readiness) = (running.clone(), deps.readiness.clone());
-    let (shutdown, partitions) = (deps.supervisor.shutdown().clone(), deps.journal.partitions());
+    let shutdown = deps.supervisor.shutdown().clone();
+    // A file has one process: it owns everything. Of several, one may well have nothing to do.
+    let alone = deps.settings.journal.file().is_some();
+    let seats = Seats {
+        workers: deps.settings.process.workers,
+        partitions: if alone { deps.journal.partitions() } else { 0 },
+    };
     deps.supervisor.thread(NAME, move || -> Result<(), BoxError> {
         // The sink stops after everything is committed.
         let _hold = shutdown.hold(Phase::Commit, NAME);
+        let mut ready = false;
         loop {
             if watched.get().wait(Duration::ZERO)? {
                 break;
             }
-            if all_live(&watched, partitions) {
-                readiness.ready(NAME);
+            // Once: what partitions do later, a rebalance among it, is told by their states.
+            match seats.missing(&watched) {
+                _ if ready => {}
+                None => {
+                    readiness.ready(NAME);
+                    ready = true;
+                }
+                Some(why) => readiness.missing(NAME, why),
             }
             if shutdown.wait_reached(Phase::Drain, LOOK_EVERY) {
                 watched.get().stop();
@@ -119,11 +132,31 @@ fn end_all(journal: &dyn Journal, codec: &Codec) -> Result<()> {
     Ok(())
 }
 
-/// Every partition is owned by a worker here and folds.
-fn all_live(running: &Running, partitions: u32) -> bool {
-    use processor::view::PartitionPhase::{Degraded, Ok};
-    let view = running.get().view().clone();
-    let live =
-        view.partitions().iter().filter(|partition| matches!(partition.phase, Ok | Degraded { .. })).count();
-    live == partitions as usize
+/// What makes a processor ready: its workers have been told what is theirs, and fold it.
+struct Seats {
+    workers: usize,
+    /// Least number of partitions.
+    partitions: u32,
+}
+
+impl Seats {
+    /// What is missing, in words.
+    fn missing(&self, running: &Running) -> Option<String> {
+        use processor::view::PartitionPhase::{Degraded, Ok};
+        let view = running.get().view().clone();
+        let seated = view.seated();
+        if seated < self.workers {
+            return Some(format!(
+                "its partitions: {seated} of {} workers have been given theirs",
+                self.workers
+            ));
+        }
+        let partitions = view.partitions();
+        let waits = |partition: &&PartitionView| !matches!(partition.phase, Ok | Degraded { .. });
+        if let Some(waiting) = partitions.iter().find(waits) {
+            return Some(format!("partition {} is {}", waiting.partition, waiting.phase.name()));
+        }
+        let (owned, wanted) = (partitions.len(), self.partitions as usize);
+        (owned < wanted).then(|| format!("its partitions: it has {owned} of {wanted}"))
+    }
 }

@@ -1,4 +1,5 @@
-//! The processor's books of a partition that no worker holds: as last committed, from its audit trail.
+//! Books of partitions that nobody holds here, as last committed: the processor's from its audit trail, the sink's
+//! from its position.
 
 use super::books::Line;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
@@ -6,8 +7,13 @@ use schemas::codec::Codec;
 use schemas::record::{Audit, Totals};
 use schemas::topic::Topic;
 
-/// Audit records looked through from the end of a partition; each is one commit of it.
-const TAIL_RECORDS: i64 = 64;
+/// Offsets of the audit trail looked through from its end, at first; each record is one commit. Commits leave offsets
+/// without a record: when none of these has one, more are looked through.
+const TAIL_OFFSETS: i64 = 64;
+/// So many times more.
+const TAIL_GROWS: i64 = 16;
+/// A gap up to this is looked through for records when in flight is counted; a longer one is taken for records.
+const GAP_OFFSETS_MAX: i64 = 1_000;
 /// Records of one read.
 const READ_RECORDS: usize = 1_000;
 
@@ -57,10 +63,67 @@ pub(super) fn name(partition: u32) -> String {
     format!("{}/{partition}", Topic::Raw)
 }
 
+/// The sink's books as committed. Offsets at the end that have no record are not in flight.
+///
+/// # Errors
+/// When the journal does not answer.
+pub(super) fn sink(
+    journal: &dyn Journal,
+    reader: &mut dyn Reader,
+) -> Result<sink::books::Books, JournalError> {
+    let mut books = sink::books::committed(journal)?;
+    for entry in &mut books.entries {
+        entry.in_flight = unread(reader, entry.partition, entry.position, entry.in_flight)?;
+    }
+    Ok(books)
+}
+
+/// Records among `offsets` offsets from a position on, at most.
+fn unread(
+    reader: &mut dyn Reader,
+    partition: TopicPartition,
+    position: i64,
+    offsets: i64,
+) -> Result<i64, JournalError> {
+    if offsets == 0 || offsets > GAP_OFFSETS_MAX {
+        return Ok(offsets);
+    }
+    let (mut from, end, mut records) = (position, position + offsets, 0);
+    while from < end {
+        let next = match reader.read(partition, from, READ_RECORDS, &mut |_| records += 1) {
+            // Retention has run over it: what is left is the journal's to say next time.
+            Err(JournalError::OutOfRange { .. }) => return Ok(offsets),
+            read => read?,
+        };
+        if next == from {
+            break;
+        }
+        from = next;
+    }
+    // Not looked through to its end: then it is what the offsets say.
+    Ok(if from >= end { records } else { offsets })
+}
+
 fn last(reader: &mut dyn Reader, codec: &Codec, partition: u32) -> Result<Option<Audit>, JournalError> {
     let trail = TopicPartition { topic: Topic::Audit, partition };
     let (start, end) = reader.bounds(trail)?;
-    let mut from = start.max(end - TAIL_RECORDS);
+    let mut tail = TAIL_OFFSETS;
+    loop {
+        let from = start.max(end.saturating_sub(tail));
+        let found = last_from(reader, codec, trail, (from, end))?;
+        if found.is_some() || from == start {
+            return Ok(found);
+        }
+        tail *= TAIL_GROWS;
+    }
+}
+
+fn last_from(
+    reader: &mut dyn Reader,
+    codec: &Codec,
+    trail: TopicPartition,
+    (mut from, end): (i64, i64),
+) -> Result<Option<Audit>, JournalError> {
     let mut last = None;
     while from < end {
         let mut broken = None;
@@ -71,6 +134,7 @@ fn last(reader: &mut dyn Reader, codec: &Codec, partition: u32) -> Result<Option
             Err(error) => broken = Some(error),
         })?;
         if let Some(error) = broken {
+            let partition = trail.partition;
             return Err(JournalError::Fatal(format!("the audit trail of partition {partition}: {error}")));
         }
         if next == from {

@@ -59,7 +59,7 @@ fn look(live: &Live) -> Result<(), journal::port::JournalError> {
             metrics::gauge!(series.name, labels).set(series.value);
         }
     }
-    let books = live.closed_books()?;
+    let books = live.watched_books()?;
     metrics::gauge!(names::BOOKS_BALANCED).set(if books.balanced { 1.0 } else { 0.0 });
     // Ingest publishes its own.
     for stage in books.stages.iter().filter(|stage| stage.stage != "ingest") {

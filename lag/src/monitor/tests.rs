@@ -5,6 +5,9 @@ use crate::tracker::State;
 use journal::port::{Committed, RecordRef};
 use std::sync::{Arc, Mutex};
 
+/// Stands for an offset that is no record.
+const MARKER: Micros = Micros::MIN;
+
 #[derive(Default)]
 struct Log {
     start: i64,
@@ -35,7 +38,15 @@ impl Reader for Fake {
         }
         let mut next = from;
         for received_at in log.records.iter().skip(usize::try_from(from).unwrap()).take(records_max) {
-            visit(RecordRef { offset: next, received_at: *received_at, key: None, value: &[], headers: &[] });
+            if *received_at != MARKER {
+                visit(RecordRef {
+                    offset: next,
+                    received_at: *received_at,
+                    key: None,
+                    value: &[],
+                    headers: &[],
+                });
+            }
             next += 1;
         }
         Ok(next)
@@ -106,4 +117,20 @@ fn a_journal_that_does_not_answer_is_an_error_and_not_a_zero() {
     let (mut monitor, fake) = monitor(Log { records: vec![1], ..Log::default() });
     fake.0.lock().unwrap().down = true;
     assert!(matches!(monitor.look(&|| 10), Err(JournalError::Retry(_))));
+}
+
+#[test]
+fn what_transactions_leave_behind_at_the_end_is_no_backlog() {
+    let (mut monitor, fake) =
+        monitor(Log { records: vec![1_000_000, MARKER], committed: Some(1), ..Log::default() });
+    for _ in 0..3 {
+        let lag = monitor.look(&|| 90_000_000).unwrap();
+        assert_eq!((lag.records, lag.seconds, lag.state), (0, Some(0.0), State::Ok));
+    }
+    let reads = |fake: &Fake| fake.0.lock().unwrap().calls.iter().filter(|call| **call == "read").count();
+    assert_eq!(reads(&fake), 1, "nothing has changed since");
+    fake.0.lock().unwrap().records.push(80_000_000);
+    let lag = monitor.look(&|| 90_000_000).unwrap();
+    assert_eq!((lag.seconds, lag.partitions[0].end), (Some(10.0), 3));
+    assert_eq!(reads(&fake), 3);
 }

@@ -25,8 +25,13 @@ impl Worker {
         }
     }
 
+    fn seat(&mut self, seated: bool) {
+        self.seated = seated;
+        self.setup.view.seat(&self.setup.name, seated);
+    }
+
     fn assigned(&mut self, assignments: &[Assignment]) {
-        self.seated = true;
+        self.seat(true);
         let now = self.now();
         for assignment in assignments {
             let partition = assignment.partition.partition;
@@ -42,7 +47,7 @@ impl Worker {
 
     /// The group wants partitions back and waits for us.
     fn give_up(&mut self, partitions: &[TopicPartition]) {
-        self.seated = false;
+        self.seat(false);
         let going: BTreeSet<u32> = partitions.iter().map(|partition| partition.partition).collect();
         if let Err(why) = self.drain(&going) {
             self.failure = Some(why.to_string());
@@ -60,7 +65,7 @@ impl Worker {
 
     /// Partitions are gone already: nothing of them may be committed any more.
     pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
-        self.seated = false;
+        self.seat(false);
         for partition in partitions {
             self.parts.remove(&partition.partition);
             self.warm.remove(&partition.partition);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::Client;
+use crate::home::live::Watched;
 use chassis::admin::{Admin, Readiness};
 use chassis::auth::{Keys, RawAuth};
 use chassis::config::Problems;
@@ -11,6 +12,7 @@ use journal::port::Journal;
 use journal::sqlite::{SqliteConfig, SqliteJournal};
 use processor::config::RawPipelineConfig;
 use reqwest::Method;
+use store::port::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
 
 struct Served {
@@ -47,14 +49,16 @@ async fn served() -> Served {
         SqliteStore::open(&directory.path().join("store.db"), SqliteOptions::default()).expect("a store");
     let store = Arc::new(store) as Arc<dyn Store>;
     let pipeline = RawPipelineConfig::default().resolve(&|_| None, &mut Problems::default());
-    let live = Live::new(journal, codec, Arc::clone(&store), pipeline.clone()).expect("readers");
+    let watched = Watched { processor: true, sink: true };
+    let live = Live::new(journal, codec, store, pipeline.clone(), watched, None).expect("readers");
     let (keys, read, admin) = keys();
     let metrics = chassis::metrics::install("test", "0").expect("once");
     let identity = crate::telemetry::identity("test");
     let served = Admin::new(identity, Readiness::new(), metrics, Arc::new(keys), Shutdown::new());
     let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
-    tokio::spawn(served.merge(router(Arc::new(live), store)).serve(listener, ServerLimits::default()));
+    let asked = Arc::new(OnceLock::from(Arc::new(live)));
+    tokio::spawn(served.merge(router(asked)).serve(listener, ServerLimits::default()));
     Served { _directory: directory, address, read, admin, pipeline }
 }
 
@@ -88,7 +92,9 @@ async fn what_cannot_be_read_or_is_not_there_is_a_problem() {
         (Method::GET, "/v1/devices?cursor=%00", None, 400),
         (Method::POST, "/v1/config", Some(wrong), 422),
         (Method::POST, "/v1/dead-letters/redrive", Some("["), 400),
-        (Method::GET, "/v1/partitions", None, 503),
+        (Method::GET, "/v1/partitions", None, 200),
+        (Method::GET, "/v1/partitions/0", None, 404),
+        (Method::GET, "/v1/partitions/99", None, 404),
         (Method::GET, "/v1/devices/nobody", None, 404),
         (Method::GET, "/v1/dead-letters/0-7", None, 404),
         (Method::GET, "/v1/config", None, 404),
