@@ -3,7 +3,6 @@
 # A folder of the cache is complete or absent: it is filled under another name and renamed.
 
 maven() {
-    command -v mvn >/dev/null || skip "mvn is missing (Debian: apt-get install maven)"
     # -C: a file whose checksum differs is refused.
     mvn -B -C -q "$@" >"$fetched.log" 2>&1 || {
         tail -n 20 "$fetched.log" >&2
@@ -17,6 +16,7 @@ kept() {
     local folder=$cache/$1 fetched
     shift
     [ ! -d "$folder" ] || return 0
+    command -v mvn >/dev/null || skip "mvn is missing (Debian: apt-get install maven)"
     mkdir -p "$cache"
     fetched=$(mktemp -d "$folder.XXXXXX")
     say "$name: fetching from Maven into $folder"
