@@ -31,8 +31,7 @@ pub struct CqlConfig {
     pub consistency: Consistency,
     /// Name and password of the role.
     pub login: Option<Login>,
-    /// Encrypts the connections.
-    #[cfg(feature = "tls")]
+    /// Encrypts the connections; refused by a build without the feature `tls`.
     pub tls: Option<Tls>,
     /// Data centre whose nodes are asked; no other is, even if all of its nodes are down.
     pub local_dc: Option<String>,
@@ -60,7 +59,6 @@ impl CqlConfig {
             replication: None,
             consistency: Consistency::LocalQuorum,
             login: None,
-            #[cfg(feature = "tls")]
             tls: None,
             local_dc: None,
             retention: Retention::default(),
@@ -76,6 +74,11 @@ impl CqlConfig {
         let refused = |text: String| Err(StoreError::Fatal(text));
         if self.nodes.is_empty() {
             return refused("no node of the cluster is named".to_owned());
+        }
+        if self.tls.is_some() && !cfg!(feature = "tls") {
+            return refused(
+                "this build cannot encrypt connections to the store: it lacks the feature `tls`".to_owned(),
+            );
         }
         let letters = |text: &str| text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         let begins = self.keyspace.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
@@ -223,7 +226,9 @@ mod tests {
         assert!(check("k", 1, &[]).is_err());
         assert_eq!(check("k", RETENTION_MAX.as_secs(), &["h"]), Ok(()));
         for kept in [0, RETENTION_MAX.as_secs() + 1] {
-            assert!(matches!(check("k", kept, &["h"]), Err(StoreError::Fatal(text)) if text.contains("20 years")));
+            assert!(
+                matches!(check("k", kept, &["h"]), Err(StoreError::Fatal(text)) if text.contains("20 years"))
+            );
         }
     }
 

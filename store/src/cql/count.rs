@@ -37,7 +37,8 @@ impl Range {
     /// Its halves; none: it is one token.
     fn halves(self) -> Option<[Self; 2]> {
         let middle = self.from.midpoint(self.to);
-        (middle > self.from).then_some([Self { from: self.from, to: middle }, Self { from: middle, to: self.to }])
+        (middle > self.from)
+            .then_some([Self { from: self.from, to: middle }, Self { from: middle, to: self.to }])
     }
 }
 

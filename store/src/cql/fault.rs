@@ -85,10 +85,7 @@ fn sorted(place: &str, class: Class, error: &dyn std::fmt::Display) -> StoreErro
 
 /// Whether it says that the role lacks a right.
 pub(super) fn is_unauthorized(error: &ExecutionError) -> bool {
-    matches!(
-        error,
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))
-    )
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _)))
 }
 
 /// Whether the cluster refuses such a statement whoever asks.
@@ -152,8 +149,7 @@ mod tests {
             required: 2,
             write_type: WriteType::Simple,
         };
-        let few =
-            DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 };
+        let few = DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 };
         for (error, expected) in [
             (answered(late), Class::Overload),
             (answered(DbError::Overloaded), Class::Overload),

@@ -137,7 +137,8 @@ impl<'a> Plan<'a> {
         let (device, metric, window) = (row.device_id.as_str(), row.metric.as_str(), row.window.as_str());
         let bucket = bucket_of(row.start);
         let partition = Partition::Series(device, metric, window, bucket);
-        let key = |cells: Cells| cells.text(device).text(metric).text(window).bigint(bucket).bigint(row.start);
+        let key =
+            |cells: Cells| cells.text(device).text(metric).text(window).bigint(bucket).bigint(row.start);
         let owner = self.owners.entry(device).or_default();
         owner.seen_at = owner.seen_at.max(Some(row.contributed_at));
         let series = owner.series.entry((metric, window)).or_default();
@@ -233,7 +234,11 @@ impl<'a> Plan<'a> {
         }
         if let Some(row) = owner.metadata {
             let metadata = text(nested::metadata_text(row))?;
-            self.put(partition, Put::Metadata, Cells::new(3).bigint(row.write_clock).text(&metadata).text(id));
+            self.put(
+                partition,
+                Put::Metadata,
+                Cells::new(3).bigint(row.write_clock).text(&metadata).text(id),
+            );
         }
         if let Some(seen_at) = owner.seen_at {
             let cells = Cells::new(3).bigint(own_clock(seen_at)).bigint(seen_at).text(id);
@@ -310,7 +315,8 @@ mod tests {
 
     #[test]
     fn an_alert_goes_to_its_device_and_its_day() {
-        let puts = plan(&[Write::Alert(alert("d", "0-0-0", 5, 100)), Write::Score(score("d", "m", 5, 1, 101))]);
+        let puts =
+            plan(&[Write::Alert(alert("d", "0-0-0", 5, 100)), Write::Score(score("d", "m", 5, 1, 101))]);
         let expected = [
             vec![Put::Alert],
             vec![Put::AlertOfDay],

@@ -7,18 +7,18 @@ use super::plan::{FLEET, alert_bucket, list};
 use super::row::{AlertRow, LatestRow, Newest, ScoreRow, StoredDevice, WindowRow};
 use super::statement::Asks;
 use super::{config::CqlConfig, fault};
+use crate::cursor;
 use crate::key::{bucket_of, day_of};
 use crate::paging::{ROWS_MAX, after, listed, rows};
 use crate::port::{DeviceRow, Listed, Page, Span, StoreError};
-use crate::cursor;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use schemas::Micros;
+use schemas::record::{Aggregate, Alert, Score};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::response::PagingState;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
-use schemas::Micros;
-use schemas::record::{Aggregate, Alert, Score};
 use std::ops::ControlFlow;
 
 /// Buckets looked up at a time.
@@ -147,7 +147,9 @@ impl Reader<'_> {
     pub(super) async fn latest(&self, device: &str) -> Result<Vec<Aggregate>, StoreError> {
         let most = i32::try_from(ROWS_MAX).unwrap_or(i32::MAX);
         let series: Vec<Newest> = self
-            .rows(&self.asks.latest, (device, most), ROWS_MAX as usize, |row: LatestRow| row.newest().map(Some))
+            .rows(&self.asks.latest, (device, most), ROWS_MAX as usize, |row: LatestRow| {
+                row.newest().map(Some)
+            })
             .await?;
         let rows = stream::iter(series.into_iter().map(|series| self.newest(device, series)));
         let rows: Vec<Option<Aggregate>> = rows.buffered(PARTITIONS_AT_ONCE_MAX).try_collect().await?;
@@ -191,9 +193,7 @@ impl Reader<'_> {
         };
         let keep = |row: ScoreRow| Ok(Some(Score::from(row)).filter(is_after));
         let ask = async |bucket: i64, limit: usize| match model {
-            None => {
-                self.rows(&self.asks.scores, (device, bucket, span.from, last), limit, keep).await
-            }
+            None => self.rows(&self.asks.scores, (device, bucket, span.from, last), limit, keep).await,
             Some(model) => {
                 self.rows(&self.asks.scores_of, (device, bucket, span.from, last, model), limit, keep).await
             }
@@ -258,7 +258,8 @@ impl Reader<'_> {
             after = slice.last().map(|last| (last.place, last.device_id.clone())).or(after);
             for row in slice {
                 // Two ids may have one token; within it, rows come by id.
-                let seen = before.as_ref().is_some_and(|(place, id)| (row.place, &row.device_id) <= (*place, id));
+                let seen =
+                    before.as_ref().is_some_and(|(place, id)| (row.place, &row.device_id) <= (*place, id));
                 if !seen {
                     let place = row.place;
                     items.extend(row.known()?.map(|row| (place, row)));

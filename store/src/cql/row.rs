@@ -3,9 +3,9 @@
 use crate::kind::{alert_kind, emission_kind};
 use crate::nested;
 use crate::port::{DeviceRow, StoreError};
-use scylla::DeserializeRow;
 use schemas::Micros;
 use schemas::record::{Aggregate, Alert, Score};
+use scylla::DeserializeRow;
 
 /// A row with the columns of a window and some more. Everything but the key can be missing: in `latest`, where a
 /// series' last row may not have been stored yet, it is.
@@ -203,7 +203,8 @@ impl TryFrom<AlertRow> for Alert {
         Ok(Self {
             device_id: row.device_id,
             id: row.id,
-            kind: alert_kind(&row.kind).ok_or_else(|| StoreError::Fatal(format!("unknown kind of alert `{}`", row.kind)))?,
+            kind: alert_kind(&row.kind)
+                .ok_or_else(|| StoreError::Fatal(format!("unknown kind of alert `{}`", row.kind)))?,
             message: row.message,
             event_time: row.event_time,
             metric: absent(Some(row.metric)),
@@ -243,7 +244,9 @@ impl StoredDevice {
             .zip(write_clock)
             .map(|(text, clock)| nested::metadata(&device_id, clock, &text))
             .transpose()
-            .map_err(|error| StoreError::Fatal(format!("the metadata of {device_id} cannot be read: {error}")))?
+            .map_err(|error| {
+                StoreError::Fatal(format!("the metadata of {device_id} cannot be read: {error}"))
+            })?
             .filter(|latest| !latest.device.deleted);
         let known = metadata.is_some() || seen_at.is_some() || alerted_at.is_some();
         Ok(known.then_some(DeviceRow { device_id, metadata, seen_at, alerts: None }))

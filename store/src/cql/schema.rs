@@ -43,10 +43,14 @@ const ALERT_COLUMNS: &str = "kind text, message text, metric text, value double,
 fn tables(config: &CqlConfig) -> Vec<String> {
     let retention = config.retention;
     let table = |name: &str, columns: &str, key: &str, with: &str| {
-        format!("CREATE TABLE IF NOT EXISTS {}.{name} ({columns}, PRIMARY KEY ({key})){with}", config.keyspace)
+        format!(
+            "CREATE TABLE IF NOT EXISTS {}.{name} ({columns}, PRIMARY KEY ({key})){with}",
+            config.keyspace
+        )
     };
     let series = |order: &str, kept: Option<Duration>| {
-        let windows = kept.map(|kept| format!(" AND compaction = {}", time_windows(kept))).unwrap_or_default();
+        let windows =
+            kept.map(|kept| format!(" AND compaction = {}", time_windows(kept))).unwrap_or_default();
         format!(" WITH CLUSTERING ORDER BY ({order}){windows}")
     };
     vec![
@@ -86,12 +90,7 @@ fn tables(config: &CqlConfig) -> Vec<String> {
             "(day), event_time, id, device_id",
             &series("event_time DESC, id DESC, device_id DESC", retention.alerts),
         ),
-        table(
-            "devices",
-            "device_id text, metadata text, seen_at bigint, alerted_at bigint",
-            "device_id",
-            "",
-        ),
+        table("devices", "device_id text, metadata text, seen_at bigint, alerted_at bigint", "device_id", ""),
         table(
             "buckets",
             "device_id text, list text, metric text, window text, bucket bigint",
@@ -192,8 +191,7 @@ impl Maker<'_> {
         if !ours {
             return Ok(if any { Found::Foreign } else { Found::NoVersion });
         }
-        let version =
-            format!("SELECT version FROM {}.schema_version WHERE name = ?", self.config.keyspace);
+        let version = format!("SELECT version FROM {}.schema_version WHERE name = ?", self.config.keyspace);
         let rows = self.rows(&version, (TABLES,)).await?;
         let row = rows.maybe_first_row::<(Option<i32>,)>().map_err(|error| self.unreadable(&error))?;
         Ok(row.and_then(|(version,)| version).map_or(Found::NoVersion, Found::Version))
@@ -227,10 +225,8 @@ impl Maker<'_> {
         for table in tables(self.config) {
             self.change(&table).await?;
         }
-        let version = format!(
-            "INSERT INTO {}.schema_version (name, version) VALUES (?, ?)",
-            self.config.keyspace
-        );
+        let version =
+            format!("INSERT INTO {}.schema_version (name, version) VALUES (?, ?)", self.config.keyspace);
         let written = self.session.query_unpaged(version, (TABLES, VERSION)).await;
         written.map(drop).map_err(|error| self.refused(&error))?;
         tracing::info!(place = %self.place, version = VERSION, "the tables are made");
@@ -329,8 +325,7 @@ impl Maker<'_> {
         text: &str,
         values: impl scylla::serialize::row::SerializeRow,
     ) -> Result<QueryRowsResult, StoreError> {
-        let answer =
-            self.session.query_unpaged(text, values).await.map_err(|error| self.refused(&error))?;
+        let answer = self.session.query_unpaged(text, values).await.map_err(|error| self.refused(&error))?;
         answer.into_rows_result().map_err(|error| self.unreadable(&error))
     }
 
@@ -360,9 +355,10 @@ enum Locked {
 
 /// Whether a conditional statement was applied: the first column of its answer.
 fn applied(rows: &QueryRowsResult) -> bool {
-    rows.maybe_first_row::<scylla::value::Row>().ok().flatten().is_some_and(|row| {
-        matches!(row.columns.first(), Some(Some(scylla::value::CqlValue::Boolean(true))))
-    })
+    rows.maybe_first_row::<scylla::value::Row>()
+        .ok()
+        .flatten()
+        .is_some_and(|row| matches!(row.columns.first(), Some(Some(scylla::value::CqlValue::Boolean(true)))))
 }
 
 #[cfg(test)]
@@ -381,16 +377,18 @@ mod tests {
             (Duration::from_secs(1), "MINUTES", 1),
         ] {
             let text = time_windows(kept);
-            assert!(text.contains(&format!("'{unit}'")) && text.contains(&format!("'{size}'")), "{kept:?} {text}");
+            assert!(
+                text.contains(&format!("'{unit}'")) && text.contains(&format!("'{size}'")),
+                "{kept:?} {text}"
+            );
         }
     }
 
     #[test]
     fn tables_that_are_kept_for_ever_are_not_compacted_by_time() {
         let mut config = CqlConfig::new(vec!["h".to_owned()], "k");
-        let by_time = |config: &CqlConfig| {
-            tables(config).iter().filter(|text| text.contains("TimeWindow")).count()
-        };
+        let by_time =
+            |config: &CqlConfig| tables(config).iter().filter(|text| text.contains("TimeWindow")).count();
         assert_eq!(by_time(&config), 4);
         config.retention.alerts = None;
         assert_eq!(by_time(&config), 2);

@@ -97,9 +97,11 @@ impl Put {
                  warm_up, received_at",
                 kept,
             ),
-            Self::Alert => {
-                insert("alerts_by_device", &format!("device_id, bucket, event_time, id, {ALERT_COLUMNS}"), kept)
-            }
+            Self::Alert => insert(
+                "alerts_by_device",
+                &format!("device_id, bucket, event_time, id, {ALERT_COLUMNS}"),
+                kept,
+            ),
             Self::AlertOfDay => {
                 insert("alerts_by_day", &format!("day, event_time, id, device_id, {ALERT_COLUMNS}"), kept)
             }
@@ -170,8 +172,7 @@ impl Asks {
         let latest = format!("{windows}, live_start, retracted_start");
         let scores = "device_id, event_time, model, metric, source_offset, version, value, score, threshold, warm_up, \
              received_at, WRITETIME(score) AS write_clock";
-        let alerts =
-            format!("device_id, event_time, id, {ALERT_COLUMNS}, WRITETIME(kind) AS write_clock");
+        let alerts = format!("device_id, event_time, id, {ALERT_COLUMNS}, WRITETIME(kind) AS write_clock");
         let within = "device_id = ? AND bucket = ? AND event_time >= ? AND event_time <= ?";
         let devices = "TOKEN(device_id) AS place, device_id, metadata, WRITETIME(metadata) AS write_clock, seen_at, \
              alerted_at";
@@ -217,10 +218,8 @@ pub(super) async fn prepared(
     text: &str,
     place: &str,
 ) -> Result<PreparedStatement, StoreError> {
-    let mut statement = session
-        .prepare(Statement::new(text))
-        .await
-        .map_err(|error| fault::of_prepare(place, &error))?;
+    let mut statement =
+        session.prepare(Statement::new(text)).await.map_err(|error| fault::of_prepare(place, &error))?;
     statement.set_is_idempotent(true);
     Ok(statement)
 }

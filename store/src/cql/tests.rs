@@ -40,8 +40,7 @@ impl Client {
     fn new(config: &CqlConfig) -> Self {
         let threads = Threads::start().unwrap();
         let asked = config.clone();
-        let session =
-            threads.run(async move { session::connect(&asked).await.map(Arc::new) }).unwrap();
+        let session = threads.run(async move { session::connect(&asked).await.map(Arc::new) }).unwrap();
         Self { threads, session, config: config.clone() }
     }
 
@@ -63,25 +62,30 @@ impl Client {
     }
 }
 
-/// A store in a keyspace that goes with it.
-struct Scratch {
-    store: CqlStore,
-    config: CqlConfig,
-}
+/// A keyspace that is dropped at the end.
+struct Keyspace(CqlConfig);
 
-impl Drop for Scratch {
+impl Drop for Keyspace {
     fn drop(&mut self) {
-        let dropped = Client::new(&self.config).try_run("DROP KEYSPACE IF EXISTS {k}");
+        let dropped = Client::new(&self.0).try_run("DROP KEYSPACE IF EXISTS {k}");
         if !std::thread::panicking() {
             dropped.unwrap();
         }
     }
 }
 
+/// A store in a keyspace that goes with it.
+struct Scratch {
+    store: CqlStore,
+    config: CqlConfig,
+    _keyspace: Keyspace,
+}
+
 fn scratch_with(node: &str, change: impl FnOnce(&mut CqlConfig)) -> Scratch {
     let mut config = CqlConfig::new(vec![node.to_owned()], &fresh());
     change(&mut config);
-    Scratch { store: CqlStore::open(config.clone()).unwrap(), config }
+    let keyspace = Keyspace(config.clone());
+    Scratch { store: CqlStore::open(config.clone()).unwrap(), config, _keyspace: keyspace }
 }
 
 fn scratch(node: &str) -> Scratch {

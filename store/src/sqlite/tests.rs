@@ -35,9 +35,7 @@ fn conforms() {
 #[test]
 fn devices_come_by_id_with_their_alerts_and_totals_are_kept() {
     let Scratch { store, _folder } = scratch(SqliteOptions::default());
-    store
-        .write(&["c", "a", "b"].map(|id| Write::Alert(alert(id, "0-0-0", 1, 100))))
-        .unwrap();
+    store.write(&["c", "a", "b"].map(|id| Write::Alert(alert(id, "0-0-0", 1, 100)))).unwrap();
     let rows = conformance::every(2, |page| store.devices(page));
     let found: Vec<_> = rows.iter().map(|row| (row.device_id.as_str(), row.alerts)).collect();
     assert_eq!(found, [("a", Some(1)), ("b", Some(1)), ("c", Some(1))]);
