@@ -40,9 +40,12 @@ use statement::{Asks, Puts};
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+/// Longest opening, another program's making of the tables included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(180);
 /// Threads of the driver.
 const THREADS: usize = 2;
 
@@ -125,8 +128,7 @@ impl CqlStore {
         config.check()?;
         let runtime = Threads::start()?;
         let cluster = runtime.run(async move {
-            let session = session::connect(&config).await?;
-            schema::ready(&session, &config).await?;
+            let session = ready(&config).await?;
             let asks = Asks::prepare(&session, &config.keyspace, &config.place()).await?;
             let limit = Limit::new(config.concurrency_max);
             let (puts, counts) = (OnceCell::new(), Counts::default());
@@ -166,10 +168,18 @@ impl CqlStore {
 pub fn migrate(config: CqlConfig) -> Result<(), StoreError> {
     let config = CqlConfig { create: true, ..config };
     config.check()?;
-    Threads::start()?.run(async move {
-        let session = session::connect(&config).await?;
-        schema::ready(&session, &config).await
-    })
+    Threads::start()?.run(async move { ready(&config).await.map(drop) })
+}
+
+/// A session on a keyspace that has the tables.
+async fn ready(config: &CqlConfig) -> Result<Session, StoreError> {
+    let opening = async {
+        let session = session::connect(config).await?;
+        schema::ready(&session, config).await?;
+        Ok(session)
+    };
+    let late = |_| StoreError::Retry(format!("{} was not ready within {OPEN_TIMEOUT:?}", config.place()));
+    tokio::time::timeout(OPEN_TIMEOUT, opening).await.map_err(late)?
 }
 
 impl Cluster {

@@ -10,7 +10,7 @@ use crate::port::{StoreError, StoreTotals};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use scylla::client::session::Session;
-use scylla::errors::ExecutionError;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::prepared::PreparedStatement;
 use std::time::Instant;
 
@@ -76,11 +76,17 @@ async fn table_rows(
     loop {
         while running.len() < RANGES_AT_ONCE {
             let Some(range) = ranges.pop() else { break };
-            running.push(async move { (range, range_rows(session, statement, range).await) });
+            running.push(
+                async move { (range, session.execute_unpaged(statement, (range.from, range.to)).await) },
+            );
         }
         let Some((range, counted)) = running.next().await else { return Ok(rows) };
         match counted {
-            Ok(counted) => rows += counted,
+            Ok(answer) => {
+                rows += number(answer).map_err(|error| {
+                    StoreError::Fatal(format!("{}: a count cannot be read: {error}", config.place()))
+                })?
+            }
             Err(error) if fault::class(&error) == Class::Overload => match range.halves() {
                 Some(halves) => ranges.extend(halves),
                 None => return Err(fault::of(&config.place(), &error)),
@@ -97,15 +103,10 @@ async fn table_rows(
     }
 }
 
-async fn range_rows(
-    session: &Session,
-    statement: &PreparedStatement,
-    range: Range,
-) -> Result<u64, ExecutionError> {
-    let answer = session.execute_unpaged(statement, (range.from, range.to)).await?;
-    let rows = answer.into_rows_result().ok().and_then(|rows| rows.first_row::<(i64,)>().ok());
-    // COUNT(*) has one row with one number.
-    Ok(rows.map_or(0, |(rows,)| rows.max(0).cast_unsigned()))
+/// `COUNT(*)` has one row with one number.
+fn number(answer: QueryResult) -> Result<u64, Box<dyn std::error::Error>> {
+    let (rows,) = answer.into_rows_result()?.first_row::<(i64,)>()?;
+    Ok(u64::try_from(rows)?)
 }
 
 #[cfg(test)]

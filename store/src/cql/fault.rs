@@ -93,6 +93,12 @@ pub(super) fn is_invalid(error: &ExecutionError) -> bool {
     matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
 }
 
+/// Whether it says that there are no conditional statements here: tables with tablets, in some versions of Scylla.
+pub(super) fn knows_no_conditions(error: &ExecutionError) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    is_invalid(error) && ["lwt", "tablets", "conditional"].iter().any(|word| text.contains(word))
+}
+
 /// Whether what was to be created is there.
 pub(super) fn is_already_there(error: &ExecutionError) -> bool {
     matches!(

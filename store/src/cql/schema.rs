@@ -191,8 +191,14 @@ impl Maker<'_> {
         if !ours {
             return Ok(if any { Found::Foreign } else { Found::NoVersion });
         }
-        let version = format!("SELECT version FROM {}.schema_version WHERE name = ?", self.config.keyspace);
-        let rows = self.rows(&version, (TABLES,)).await?;
+        let text = format!("SELECT version FROM {}.schema_version WHERE name = ?", self.config.keyspace);
+        let answer = match self.session.query_unpaged(text, (TABLES,)).await {
+            Ok(answer) => answer,
+            // A table that is being made is listed a moment before it can be asked.
+            Err(error) if fault::is_invalid(&error) => return Ok(Found::NoVersion),
+            Err(error) => return Err(self.refused(&error)),
+        };
+        let rows = answer.into_rows_result().map_err(|error| self.unreadable(&error))?;
         let row = rows.maybe_first_row::<(Option<i32>,)>().map_err(|error| self.unreadable(&error))?;
         Ok(row.and_then(|(version,)| version).map_or(Found::NoVersion, Found::Version))
     }
@@ -252,7 +258,7 @@ impl Maker<'_> {
                 }
                 // Tables of a Scylla with tablets know no conditions in some versions; there the cluster itself puts
                 // changes of the schema in order.
-                Err(error) if fault::is_invalid(&error) => {
+                Err(error) if fault::knows_no_conditions(&error) => {
                     tracing::info!(%error, "no lock is to be had here: making the tables without");
                     return Ok(Some(Locked::Without));
                 }

@@ -3,8 +3,8 @@
 //! Invariants:
 //! * A call succeeds only when every group was acknowledged; after a failure nothing new is sent, and what is on the
 //!   way is waited for.
-//! * Attempts are bounded twice: each group's, and all repetitions of a call together by a share of its groups. What is
-//!   beyond goes up to the caller, whose waits are longer: so failures do not multiply.
+//! * Repetitions are bounded: each group's, those of a call together by a share of its groups, and all by the time since
+//!   the call began. What is beyond goes up to the caller, whose waits are longer: so failures do not multiply.
 
 use super::fault::{self, Class};
 use super::limit::Limit;
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const ATTEMPTS_MAX: u32 = 3;
 /// First wait before an attempt is repeated; doubles.
 const WAIT: Duration = Duration::from_millis(50);
+/// Nothing is repeated later in a call than this: a caller that wants to stop must get its answer.
+const REPEAT_WITHIN: Duration = Duration::from_secs(5);
 /// Repetitions of a call: so many, and one for so many groups.
 const REPEATS_FREE: usize = 8;
 const GROUPS_A_REPEAT: usize = 10;
@@ -56,6 +58,7 @@ impl Sender<'_> {
     /// # Errors
     /// The first that repeating does not help against.
     pub(super) async fn send(&self, groups: Vec<Group>) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let mut repeats_left = REPEATS_FREE + groups.len() / GROUPS_A_REPEAT;
         let mut waiting = groups.into_iter();
         let mut running = FuturesUnordered::new();
@@ -74,7 +77,10 @@ impl Sender<'_> {
                         self.counts.overloads.fetch_add(1, Ordering::Relaxed);
                         self.limit.overloaded(Instant::now());
                     }
-                    let again = class != Class::Fatal && attempts < ATTEMPTS_MAX && repeats_left > 0;
+                    let again = class != Class::Fatal
+                        && attempts < ATTEMPTS_MAX
+                        && repeats_left > 0
+                        && begun.elapsed() < REPEAT_WITHIN;
                     if again && failed.is_none() {
                         repeats_left -= 1;
                         self.counts.repeats.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::{DbError, RequestAttemptError};
 use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
 use scylla::policies::retry::{RequestInfo, RetryDecision, RetryPolicy, RetrySession};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Connects and looks whether the cluster is what the settings say.
@@ -30,6 +31,7 @@ pub(super) async fn connect(config: &CqlConfig) -> Result<Session, StoreError> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&config.nodes)
         .connection_timeout(config.connect_timeout)
+        .metadata_request_clientside_timeout(config.request_timeout)
         .default_execution_profile_handle(profile.into_handle())
         .keyspaces_to_fetch([config.keyspace.clone()]);
     if let Some(login) = &config.login {
@@ -40,16 +42,18 @@ pub(super) async fn connect(config: &CqlConfig) -> Result<Session, StoreError> {
         builder = builder.tls_context(config.tls.as_ref().map(super::tls::context).transpose()?);
     }
     let session = builder.build().await.map_err(|error| fault::of_session(&place, user, &error))?;
-    if let Some(wanted) = &config.local_dc {
-        let cluster = session.get_cluster_state();
-        let known: std::collections::BTreeSet<&str> =
-            cluster.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
-        if !known.contains(wanted.as_str()) {
+    let cluster = session.get_cluster_state();
+    let known: BTreeSet<&str> =
+        cluster.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    match &config.local_dc {
+        Some(wanted) if !known.contains(wanted.as_str()) => {
             return Err(StoreError::Fatal(format!(
                 "{place} has no data centre `{wanted}`; known are: {}",
                 known.into_iter().collect::<Vec<_>>().join(", ")
             )));
         }
+        None if known.len() > 1 => tracing::warn!(?known, "no local data centre is set: any may be asked"),
+        _ => {}
     }
     Ok(session)
 }

@@ -12,10 +12,14 @@ use crate::port::StoreError;
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 use scylla::statement::prepared::PreparedStatement;
+use std::time::Duration;
 
 /// Rows that the driver fetches at a time: few enough that the nulls among them stay far below the server's bound on
 /// tombstones of one read.
 const ROWS_AT_ONCE: i32 = 1_000;
+
+/// Longest wait for a statement to be prepared; the driver has no bound of its own there.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,8 +222,11 @@ pub(super) async fn prepared(
     text: &str,
     place: &str,
 ) -> Result<PreparedStatement, StoreError> {
-    let mut statement =
-        session.prepare(Statement::new(text)).await.map_err(|error| fault::of_prepare(place, &error))?;
+    let preparing = session.prepare(Statement::new(text));
+    let prepared = tokio::time::timeout(PREPARE_TIMEOUT, preparing).await.map_err(|_| {
+        StoreError::Retry(format!("{place}: a statement was not prepared within {PREPARE_TIMEOUT:?}"))
+    })?;
+    let mut statement = prepared.map_err(|error| fault::of_prepare(place, &error))?;
     statement.set_is_idempotent(true);
     Ok(statement)
 }
