@@ -109,6 +109,19 @@ impl Shared {
     }
 }
 
+/// A question on its way. However it ends, nobody waits for it any longer.
+struct Asking {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.shared.cache().forget_question(self.id);
+        self.shared.changed.notify_all();
+    }
+}
+
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry").field("config", &self.config).finish_non_exhaustive()
@@ -178,16 +191,15 @@ impl Registry {
 
     /// Has the id asked for, on the caller's thread; the answer is found in the cache.
     fn ask(&self, id: u32) -> Result<(), IdError> {
-        let shared = Arc::clone(&self.shared);
+        let asking = Asking { shared: Arc::clone(&self.shared), id };
         let (unknown_for, failed_for) = (self.config.unknown_for, self.config.failed_for);
         self.caller.submit(Box::new(move |nodes| {
             let entry = match nodes.schema_of(id) {
                 Ok(schema) => Entry::Known(schema.into()),
-                Err(Failure::Absent(_)) => Entry::Unknown { until: Instant::now() + unknown_for },
+                Err(Failure::Absent(..)) => Entry::Unknown { until: Instant::now() + unknown_for },
                 Err(why) => Entry::Failed { until: Instant::now() + failed_for, why: why.into() },
             };
-            shared.cache().put(id, entry, Instant::now());
-            shared.changed.notify_all();
+            asking.shared.cache().put(id, entry, Instant::now());
         }))
     }
 }
@@ -233,12 +245,8 @@ impl IdTable for Registry {
                 None => {
                     cache.put(id, Entry::Asking, now);
                     drop(cache);
-                    let sent = self.ask(id);
+                    self.ask(id)?;
                     cache = self.shared.cache();
-                    if let Err(why) = sent {
-                        cache.forget(id);
-                        return Err(why);
-                    }
                     asked = true;
                     continue;
                 }
@@ -261,7 +269,7 @@ impl IdTable for Registry {
 fn find(nodes: &Nodes, subject: &str, schema: &str) -> Result<Option<Registration>, IdError> {
     match nodes.look_up(subject, schema) {
         Ok((id, version)) => return Ok(Some(Registration { id, version, new: false })),
-        Err(Failure::Absent(_)) => {}
+        Err(Failure::Absent(..)) => {}
         Err(why) => return Err(why.into()),
     }
     let versions = nodes.versions(subject)?;

@@ -50,9 +50,11 @@ impl Cache {
         self.0.insert(id, entry);
     }
 
-    /// Forgets one.
-    pub(super) fn forget(&mut self, id: u32) {
-        self.0.remove(&id);
+    /// Forgets that an id was asked for, if nothing more is known of it.
+    pub(super) fn forget_question(&mut self, id: u32) {
+        if self.0.get(&id) == Some(&Entry::Asking) {
+            self.0.remove(&id);
+        }
     }
 
     /// Questions on their way stay: somebody waits for each, and there are no more than threads that wait.
@@ -89,6 +91,17 @@ mod tests {
         let seen = |now| [1, 2, 3].map(|id| cache.look(id, now).is_some());
         assert_eq!(seen(until - Duration::from_nanos(1)), [true; 3]);
         assert_eq!(seen(until), [true, false, false]);
+    }
+
+    #[test]
+    fn a_question_is_forgotten_and_an_answer_is_not() {
+        let now = Instant::now();
+        let mut cache = Cache::default();
+        cache.put(1, Entry::Asking, now);
+        cache.put(2, known(), now);
+        cache.forget_question(1);
+        cache.forget_question(2);
+        assert_eq!((cache.look(1, now), cache.look(2, now)), (None, Some(&known())));
     }
 
     #[test]

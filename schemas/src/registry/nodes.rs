@@ -31,15 +31,17 @@ const ERROR_BYTES_MAX: u64 = 16 << 10;
 const WORDS_MAX: usize = 300;
 /// What the crate puts before the status of an answer.
 const STATUS_PREFIX: &str = "HTTP request to schema registry failed with status ";
-/// "Subject not found", "Version not found", "Schema not found".
-const ABSENT_CODES: std::ops::RangeInclusive<u32> = 40_401..=40_403;
+/// "Schema not found".
+const SCHEMA_ABSENT: u32 = 40_403;
+/// The same, "Subject not found", "Version not found".
+const ABSENT_CODES: std::ops::RangeInclusive<u32> = 40_401..=SCHEMA_ABSENT;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// Why a question brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The registry itself says that there is no such thing.
-    Absent(String),
+    /// The registry itself says that there is no such thing, with its error code.
+    Absent(u32, String),
     /// It answers, and will answer the same until somebody changes something.
     Refused(String),
     /// No answer, or none of a registry's.
@@ -49,7 +51,7 @@ pub(super) enum Failure {
 impl From<Failure> for IdError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Absent(why) | Failure::Refused(why) => Self::Fatal(why),
+            Failure::Absent(_, why) | Failure::Refused(why) => Self::Fatal(why),
             Failure::Away(why) => Self::Retry(why),
         }
     }
@@ -105,8 +107,8 @@ impl Nodes {
                     self.preferred.set(index);
                     return Ok(answer);
                 }
-                Err(Failure::Absent(why)) => {
-                    absent.get_or_insert((index, why));
+                Err(Failure::Absent(code, why)) => {
+                    absent.get_or_insert((index, code, why));
                     continue;
                 }
                 Err(Failure::Refused(why)) => why,
@@ -117,19 +119,22 @@ impl Nodes {
             };
             told.push(format!("{}: {why}", node.url));
         }
-        if let Some((index, why)) = absent {
+        if let Some((index, code, why)) = absent {
             self.preferred.set(index);
-            return Err(Failure::Absent(why));
+            return Err(Failure::Absent(code, why));
         }
         let told = format!("schema registry {}", told.join("; "));
         Err(if away { Failure::Away(told) } else { Failure::Refused(told) })
     }
 
-    /// The schema of an id.
+    /// The schema of an id. What is absent then is the schema: another code answers another question.
     pub(super) fn schema_of(&self, id: u32) -> Result<String, Failure> {
-        self.ask(|node| {
-            let found = calls::get_schema_by_id(id, &node.settings).map_err(|why| self.failure(&why))?;
-            Ok(found.schema)
+        self.ask(|node| match calls::get_schema_by_id(id, &node.settings) {
+            Ok(found) => Ok(found.schema),
+            Err(why) => Err(match self.failure(&why) {
+                Failure::Absent(code, why) if code != SCHEMA_ABSENT => Failure::Away(why),
+                failure => failure,
+            }),
         })
     }
 
@@ -152,7 +157,7 @@ impl Nodes {
         });
         let mut numbers = match numbers {
             Ok(numbers) => numbers,
-            Err(Failure::Absent(_)) => return Ok(Vec::new()),
+            Err(Failure::Absent(..)) => return Ok(Vec::new()),
             Err(why) => return Err(why.into()),
         };
         if numbers.len() > VERSIONS_MAX {
@@ -269,7 +274,7 @@ fn answered(status: u16, said: Option<&RawError>) -> Failure {
     });
     match (status, said) {
         (404, Some(said)) if ABSENT_CODES.contains(&said.error_code) => {
-            Failure::Absent(words.trim().to_owned())
+            Failure::Absent(said.error_code, words.trim().to_owned())
         }
         (404, _) => Failure::Away(format!(
             "status 404 without a registry's error code{words}: is the address right, with its path?"

@@ -58,6 +58,18 @@ fn only_the_registrys_own_words_make_an_id_unknown() {
 }
 
 #[test]
+fn an_answer_to_another_question_does_not_make_an_id_unknown() {
+    for code in [40_401, 40_402] {
+        let fake = Fake::saying(error(404, code, "Subject not found"));
+        retry(registry(&[&fake.url()]).schema_of(7));
+    }
+    for status in [400, 410, 500] {
+        let fake = Fake::saying(error(status, 40_403, "Schema not found"));
+        assert!(registry(&[&fake.url()]).schema_of(7).is_err());
+    }
+}
+
+#[test]
 fn a_server_in_trouble_is_asked_again() {
     for status in [408, 429, 500, 502, 503, 504] {
         let fake = Fake::saying(error(status, 50_001, "Error in the backend datastore"));
