@@ -4,6 +4,7 @@
 //! (each component resolves its own).
 
 pub(crate) mod home;
+pub(crate) mod registry;
 
 use crate::cli::ConfigArgs;
 use crate::exit::Usage;
@@ -15,6 +16,7 @@ use dashboard::{DashboardConfig, RawDashboard};
 use home::{JournalConfig, RawJournal, RawStore, StoreConfig};
 use ingest::{IngestConfig, RawIngest};
 use processor::config::{ProcessorConfig, RawPipelineConfig, RawProcessorConfig};
+use registry::{RawRegistry, RegistrySettings};
 use schemas::pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 use sink::{RawSink, SinkConfig};
@@ -23,9 +25,10 @@ use std::path::PathBuf;
 use toml::Value;
 
 /// Sections of the file.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "journal",
     "store",
+    "registry",
     "ingest",
     "process",
     "sink",
@@ -68,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) journal: JournalConfig,
     /// Store.
     pub(crate) store: StoreConfig,
+    /// Schema registry.
+    pub(crate) registry: RegistrySettings,
     /// Door.
     pub(crate) ingest: IngestConfig,
     /// Processor, as it runs.
@@ -148,6 +153,9 @@ impl Settings {
         let settings = Self {
             journal: layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems),
             store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
+            registry: layers
+                .section::<RawRegistry>("registry", &mut problems)
+                .resolve("registry", &mut problems),
             ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
             process: layers
                 .section::<RawProcessorConfig>("process", &mut problems)
@@ -177,6 +185,7 @@ impl Settings {
         let mut page = Printed::new(&self.layers);
         page.section("journal", &self.journal)?;
         page.section("store", &self.store)?;
+        page.section("registry", &self.registry)?;
         page.section("ingest", &self.ingest)?;
         page.section("process", &self.process)?;
         page.section("sink", &self.sink)?;
