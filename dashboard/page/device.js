@@ -72,12 +72,12 @@ export function deviceView(root, id, parameters) {
     const { metadata } = device;
     const tags = Object.entries(metadata?.tags ?? {}).map(([name, text]) => badge(`${name}: ${text}`, "plain"));
     fill(facts, [metadata?.site, metadata?.model].filter(Boolean).map((text) => h("span", {}, text)),
-      h("span", {}, "Last seen ", ago(device.seen_at)), h("span", {}, `${count(device.alerts)} alerts in all`), tags);
+      h("span", {}, "Last seen ", ago(device.seen_at)), h("span", {}, device.alerts === null ? "many alerts" : `${count(device.alerts)} alerts in all`), tags);
   }
 
   /** What the newest alert was about is what a visitor looks for. */
   async function alerted(signal) {
-    const newest = device.alerts ? (await ask("/v1/alerts", { device: id, limit: 1 }, signal)).items[0] : undefined;
+    const newest = device.alerts !== 0 ? (await ask("/v1/alerts", { device: id, limit: 1 }, signal)).items[0] : undefined;
     return device.latest.some((row) => row.metric === newest?.metric) ? newest.metric : null;
   }
 

@@ -48,7 +48,7 @@ export function fleetView(root, parameters) {
   }, 30_000, problem);
 
   function draw(found, next, total) {
-    drawTiles({ devices: found, total });
+    drawTiles({ devices: found, total, more: Boolean(next) });
     if (!found.length) {
       fill(list, wanted
         ? empty(`No device matches “${wanted}”.`, "The search looks at ids, sites, models and tags.")
@@ -68,11 +68,11 @@ export function fleetView(root, parameters) {
 
   function drawTiles(news) {
     Object.assign(known, news);
-    const { devices: found, total, lag, books, totals } = known;
+    const { devices: found, total, more, lag, books, totals } = known;
     const recent = found?.filter((device) => device.seen_at && Date.now() - new Date(device.seen_at) < 300_000).length;
     const behind = lag && !["ok", "silent"].includes(lag.state ?? "ok");
     fill(tiles,
-      tile("Devices", found ? count(total) : "–", found ? `${count(recent)} of ${count(found.length)} listed seen within 5 minutes` : ""),
+      tile("Devices", found ? (total === null ? `${count(found.length)}${more ? "+" : ""}` : count(total)) : "–", found ? `${count(recent)} of ${count(found.length)} listed seen within 5 minutes` : ""),
       tile("Alerts", totals ? `${count(totals.shown)}${totals.more ? "+" : ""}` : "–", "in the last hour", totals?.shown ? "warn" : undefined, "#/alerts"),
       tile("Backlog", lag ? backlogFigure(lag) : "–", lag?.sentence ?? "", behind ? "warn" : undefined, "#/backlog"),
       tile("Books", books ? (books.balanced ? "Balanced" : "Off") : "–",
@@ -118,7 +118,7 @@ function row(device) {
     h("div", { class: "stack" }, link, about && h("span", { class: "muted small" }, about)),
     ago(device.seen_at),
     latestValues(device.latest ?? []),
-    device.alerts ? badge(count(device.alerts), "warn") : h("span", { class: "muted" }, "0"),
+    device.alerts ? badge(count(device.alerts), "warn") : h("span", { class: "muted" }, device.alerts === null ? "–" : "0"),
   ];
 }
 

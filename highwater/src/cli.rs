@@ -125,9 +125,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  highwater loadgen --rate 2000 --for 60s --devices 500 --truth ./truth\n  highwater loadgen --verify ./truth"
     )]
     Loadgen(LoadgenArgs),
-    /// The contracts, and whether a change is compatible.
+    /// The contracts, whether a change is compatible, and registering them.
     #[command(
-        after_help = "Example:\n  highwater schema check new-aggregate.avsc --subject iot.aggregates-value"
+        after_help = "Example:\n  highwater schema check new-aggregate.avsc --subject iot.aggregates-value\n  highwater schema register --registry http://127.0.0.1:8081"
     )]
     Schema {
         /// What to do.
@@ -436,22 +436,50 @@ pub(crate) struct LoadgenArgs {
     pub(crate) json: bool,
 }
 
+/// A schema registry to talk to.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RegistryArgs {
+    /// Address of the schema registry, or several with commas; default `registry.url` of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub(crate) registry: Option<String>,
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting, over file and environment; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `schema`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaAction {
-    /// Subjects and their fields.
-    List {
-        /// JSON instead of text.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Whether a changed schema can take the place of the one this build writes, both ways; exit code 3 if not.
+    /// Subjects and their fields; with a registry, what is registered of each.
+    List(RegistryArgs),
+    /// Whether a schema can take the place of this build's, and of every registered version, both ways; exit code 3
+    /// if not.
     Check {
-        /// File with the changed schema.
-        file: PathBuf,
-        /// Subject, like `iot.aggregates-value`.
+        /// File with the schema; default: this build's.
+        #[arg(requires = "subject")]
+        file: Option<PathBuf>,
+        /// Subject, like `iot.aggregates-value`; default: all.
         #[arg(long)]
-        subject: String,
+        subject: Option<String>,
+        /// Registry.
+        #[command(flatten)]
+        at: RegistryArgs,
+    },
+    /// Registers this build's schemas where they are not registered yet, when all are compatible; before a new version
+    /// is started.
+    Register {
+        /// Leaves the subjects' compatibility levels as they are; else FULL_TRANSITIVE is set.
+        #[arg(long)]
+        keep_level: bool,
+        /// Registry.
+        #[command(flatten)]
+        at: RegistryArgs,
     },
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command) -> Result<Outcome> {
         Command::Config { action } => config::run(action).await,
         Command::Health(target) => ask::health(target).await,
         Command::Loadgen(args) => loadgen::run(args).await,
-        Command::Schema { action } => schema::run(action),
+        Command::Schema { action } => schema::run(action).await,
         Command::Topics { action } => topics::run(action).await,
         Command::Store { action } => store::run(action).await,
         Command::Keys { action } => keys::run(&action),

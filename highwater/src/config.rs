@@ -1,11 +1,12 @@
 //! The whole configuration: every section read, resolved once, all mistakes reported together.
 //!
 //! Lives here: which sections there are, where the embedded home lies. Does not live here: what a section means
-//! (each component resolves its own; below are those of the program: `journal`, `store`, `process`).
+//! (each component resolves its own; below are those of the program: `journal`, `registry`, `store`, `process`).
 
 mod address;
 pub(crate) mod journal;
 pub(crate) mod process;
+pub(crate) mod registry;
 pub(crate) mod store;
 
 use self::journal::{JournalConfig, Librdkafka, RawJournal};
@@ -20,16 +21,18 @@ use chassis::telemetry::{LogConfig, RawLog};
 use dashboard::{DashboardConfig, RawDashboard};
 use ingest::{IngestConfig, RawIngest};
 use processor::config::{ProcessorConfig, RawPipelineConfig, RawProcessorConfig};
+use self::registry::{RawRegistry, RegistrySettings};
 use schemas::pipeline::Pipeline;
 use sink::{RawSink, SinkConfig};
 use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// Sections of the file.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "journal",
     "librdkafka",
     "store",
+    "registry",
     "ingest",
     "process",
     "sink",
@@ -61,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) librdkafka: Librdkafka,
     /// Store.
     pub(crate) store: StoreConfig,
+    /// Schema registry.
+    pub(crate) registry: RegistrySettings,
     /// Door.
     pub(crate) ingest: IngestConfig,
     /// Processor, as it runs.
@@ -140,6 +145,8 @@ impl Settings {
             layers.section::<RawJournal>("journal", &mut problems).resolve("journal", &mut problems);
         let librdkafka: Table = layers.section("librdkafka", &mut problems);
         let librdkafka = Librdkafka::resolve(&librdkafka, "librdkafka", &journal, &mut problems);
+        let registry =
+            layers.section::<RawRegistry>("registry", &mut problems).resolve("registry", &mut problems);
         let mut process: RawProcessorConfig = layers.section("process", &mut problems);
         if journal.file().is_none() {
             process.instance = process.instance.or_else(process::host_name);
@@ -148,6 +155,7 @@ impl Settings {
             librdkafka,
             scoring: layers.section::<RawScoring>("scoring", &mut problems).resolve(&journal),
             store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
+            registry,
             ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
             process: process.resolve("process", &mut problems),
             sink: layers.section::<RawSink>("sink", &mut problems).resolve("sink", &mut problems),
@@ -179,6 +187,7 @@ impl Settings {
             page.section("librdkafka", &self.librdkafka)?;
         }
         page.section("store", &self.store)?;
+        page.section("registry", &self.registry)?;
         page.section("ingest", &self.ingest)?;
         page.section("process", &self.process)?;
         page.section("sink", &self.sink)?;

@@ -123,6 +123,7 @@ impl Home {
     /// When a file or a server cannot be used, a port is taken, or a model does not load; [`Stopped`] when a stop was
     /// asked for meanwhile.
     pub(crate) async fn start(settings: Settings, parts: Parts) -> Result<Self> {
+        open::NoRegistry::check(&settings)?;
         let metrics = telemetry::init(parts.service, &settings)?;
         let shutdown = Shutdown::new();
         if parts.signals {

@@ -179,6 +179,7 @@ impl Member {
             ConsumerEvent::Batch { partition, records: batch } => {
                 records.extend(batch.iter().map(|record| StoredRecord::copy(partition, record)));
             }
+            ConsumerEvent::Reached { .. } => {}
         })?;
         if let Some(lost) = gone {
             self.owned.clear();

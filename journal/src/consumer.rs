@@ -272,7 +272,8 @@ impl<H: Home, S: Segments> Consumer for GroupConsumer<H, S> {
 
     fn token(&self) -> Option<GroupToken> {
         let generation = self.generation?;
-        Some(GroupToken { group: self.seat.group.clone(), member: self.seat.member.clone(), generation })
+        let (group, member) = (self.seat.group.clone(), self.seat.member.clone());
+        Some(GroupToken { group, member, generation, proof: String::new() })
     }
 
     fn bounds(&mut self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {

@@ -76,6 +76,8 @@ pub struct GroupToken {
     pub member: String,
     /// Generation of the assignment.
     pub generation: u64,
+    /// What the home knows the member by at this assignment, where that is more than its name; else empty.
+    pub proof: String,
 }
 
 /// What a poll brought.
@@ -97,6 +99,14 @@ pub enum ConsumerEvent<'a> {
         partition: TopicPartition,
         /// The records.
         records: &'a [RecordRef<'a>],
+    },
+    /// Every record below this offset has been delivered: the position may go here. Homes whose offsets are not all
+    /// records (markers of transactions) say so at the log's end; to others it follows from the last record.
+    Reached {
+        /// Which.
+        partition: TopicPartition,
+        /// Next offset that can bring a record.
+        offset: i64,
     },
 }
 

@@ -223,7 +223,8 @@ impl CommitLane for ThreadLane {
 
     fn outcome(&mut self, wait: Duration) -> Option<(Box<Cycle>, Attempt)> {
         let gone = || {
-            let nothing = GroupToken { group: String::new(), member: String::new(), generation: 0 };
+            let (group, member, proof) = (String::new(), String::new(), String::new());
+            let nothing = GroupToken { group, member, generation: 0, proof };
             Some((Box::new(Cycle::new(nothing)), Attempt::Fatal("the committer thread has ended".to_owned())))
         };
         if wait.is_zero() {

@@ -161,6 +161,7 @@ impl Controller {
         let polled = consumer.poll(wait, POLL_RECORDS_MAX, &mut |event| match event {
             ConsumerEvent::Assigned(list) => gained |= list.iter().any(|one| one.partition == DECISIONS),
             ConsumerEvent::Revoked { .. } => self.leader = false,
+            ConsumerEvent::Reached { offset, .. } => self.read_to = self.read_to.max(offset),
             ConsumerEvent::Batch { records, .. } => {
                 for record in records {
                     self.read_to = record.offset + 1;

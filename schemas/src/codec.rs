@@ -33,17 +33,29 @@ const FOREIGN_FIELD_BYTES_MAX: usize = 16 << 20;
 
 /// Schema ids, as a schema registry gives them out. Ids never change their meaning.
 pub trait IdTable: Send + Sync {
-    /// The id of a schema under a subject, assigned when it is new.
+    /// The id of a schema under a subject. A table of our own assigns one when the schema is new; a schema registry
+    /// is only asked, because what may be registered is decided when a version is deployed.
     ///
     /// # Errors
-    /// When the table does not answer.
-    fn id_of(&self, subject: &str, schema: &str) -> Result<u32, String>;
+    /// [`IdError`], by what the caller does next.
+    fn id_of(&self, subject: &str, schema: &str) -> Result<u32, IdError>;
 
-    /// The schema of an id; none: the table answers, and does not know it.
+    /// The schema of an id; none: the table itself says that it knows no such id.
     ///
     /// # Errors
-    /// When the table does not answer: that is not "unknown id".
-    fn schema_of(&self, id: u32) -> Result<Option<String>, String>;
+    /// [`IdError`] when there is no such answer: that is not "unknown id".
+    fn schema_of(&self, id: u32) -> Result<Option<String>, IdError>;
+}
+
+/// Why an id table gave no answer, by what the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// It cannot be asked now: ask again later.
+    #[error("{0}")]
+    Retry(String),
+    /// It will say the same until somebody changes something: stop, or wait for that.
+    #[error("{0}")]
+    Fatal(String),
 }
 
 /// Why a value was not decoded, by what the caller does next.
@@ -52,7 +64,8 @@ pub enum DecodeError {
     /// This value is unusable: a dead letter.
     #[error(transparent)]
     Reject(#[from] Reject),
-    /// The id table does not answer: wait, and decode the same value again.
+    /// The id table does not answer, or not with a schema: wait, and decode the same value again. What the table
+    /// calls fatal is among it, because it says nothing about the value.
     #[error("the schema table does not answer: {0}")]
     Retry(String),
 }
@@ -88,11 +101,11 @@ pub(crate) enum Datum<'a> {
 }
 
 impl Codec {
-    /// Registers the schemas of every subject and keeps their ids.
+    /// Asks for the ids of every subject's schema and keeps them.
     ///
     /// # Errors
-    /// When the table does not answer.
-    pub fn new(table: Arc<dyn IdTable>) -> Result<Self, String> {
+    /// [`IdError`], by what the caller does next.
+    pub fn new(table: Arc<dyn IdTable>) -> Result<Self, IdError> {
         // The library's limit is one for the program; the first codec sets it.
         apache_avro::util::max_allocation_bytes(FOREIGN_FIELD_BYTES_MAX);
         let mut own = [0; Subject::ALL.len()];
@@ -202,9 +215,14 @@ impl Codec {
             return Ok(Arc::clone(known));
         }
         // Unknown ids are not remembered: a table that lags behind would make them unknown for ever.
-        let schema = self.0.table.schema_of(id).map_err(DecodeError::Retry)?.ok_or_else(|| {
-            Reject::new(RejectReason::UnknownSchema, format!("schema id {id} is not in the schema table"))
-        })?;
+        let schema = self
+            .0
+            .table
+            .schema_of(id)
+            .map_err(|why| DecodeError::Retry(why.to_string()))?
+            .ok_or_else(|| {
+                Reject::new(RejectReason::UnknownSchema, format!("schema id {id} is not in the schema table"))
+            })?;
         let found = Arc::new(Resolution::of(&schema, subject));
         let mut cache = lock();
         if cache.len() >= FOREIGN_SCHEMAS_MAX {

@@ -75,6 +75,14 @@ pub fn check_all<'s>(
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
+/// Whether two schemas say the same, however they are spelled: white space, the order of keys, a namespace written
+/// in the name or beside it. Documents and defaults count.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
+    let told = |text| serde_json::to_value(Schema::parse_str(text).ok()?).ok();
+    matches!((told(one), told(other)), (Some(one), Some(other)) if one == other)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     NewReadsOld,

@@ -1,10 +1,10 @@
 //! Every contract that crosses a process: topics, keys, record types, their Avro schemas and codecs.
 //!
 //! Lives here: what a byte on a topic means. Does not live here: how bytes get there (`journal`), what is
-//! computed from them (`processor`), or any I/O at all.
+//! computed from them (`processor`), or any I/O but asking a schema registry ([`registry`], behind a feature).
 //!
 //! Invariants:
-//! * Only this crate names `apache_avro`.
+//! * Only this crate names `apache_avro` and `schema_registry_converter`.
 //! * Every value on every topic is Confluent-framed Avro (`0x00`, 4-byte big-endian schema id, datum), except
 //!   bare JSON readings that foreign producers put on `iot.raw`, told apart by the first byte.
 //! * Times are integer microseconds since the epoch; intervals are half-open.
@@ -22,6 +22,8 @@ pub mod pipeline;
 pub mod raw;
 pub mod reason;
 pub mod record;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod topic;
 pub mod view;
 

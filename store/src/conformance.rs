@@ -210,7 +210,7 @@ fn rows_come_back_whole(store: &dyn Store) {
     assert_eq!(store.scores("d1", None, ALWAYS, &first(9)).expect("scores").items, [score]);
     assert_eq!(store.alerts(None, ALWAYS, &first(9)).expect("alerts").items, [alert]);
     let row = store.device("d1").expect("device").expect("known");
-    assert_eq!((row.metadata, row.seen_at, row.alerts), (Some(device), Some(100), 1));
+    assert_eq!((row.metadata, row.seen_at, row.alerts), (Some(device), Some(100), Some(1)));
     assert_eq!(store.device("d2").expect("device"), None);
     assert_eq!(series(store, "d2"), []);
 }
@@ -320,8 +320,12 @@ fn alerts_page_by_device_and_overall(store: &dyn Store) {
 }
 
 fn devices_appear_and_go(store: &dyn Store) {
+    // The order is the store's own; `every` walks it page by page, so that each device once is all of them.
     let ids = |store: &dyn Store| -> Vec<String> {
-        every(2, |page| store.devices(page)).into_iter().map(|row| row.device_id).collect()
+        let mut ids: Vec<_> =
+            every(2, |page| store.devices(page)).into_iter().map(|row| row.device_id).collect();
+        ids.sort_unstable();
+        ids
     };
     assert_eq!(ids(store), [] as [String; 0]);
     write(
@@ -365,7 +369,7 @@ fn cursors_are_refused_elsewhere(store: &dyn Store) {
 }
 
 fn totals_count_rows(store: &dyn Store) {
-    assert_eq!(store.totals().expect("totals"), StoreTotals::default());
+    assert_eq!(store.count().expect("a count"), StoreTotals::default());
     let writes = [
         Write::Aggregate(aggregate("d", 0, 1, 100)),
         Write::Aggregate(aggregate("d", 0, 2, 101)),
@@ -379,6 +383,7 @@ fn totals_count_rows(store: &dyn Store) {
     for _ in 0..2 {
         write(store, &writes);
         let expected = StoreTotals { windows: 1, scores: 1, alerts: 1, devices: 3 };
-        assert_eq!(store.totals().expect("totals"), expected);
+        assert_eq!(store.count().expect("a count"), expected);
+        assert!(store.totals().expect("totals").is_none_or(|kept| kept == expected));
     }
 }

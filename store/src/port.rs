@@ -67,8 +67,8 @@ pub struct DeviceRow {
     pub metadata: Option<DeviceLatest>,
     /// Receipt time of the last stored window's last reading.
     pub seen_at: Option<Micros>,
-    /// Number of alerts stored.
-    pub alerts: u64,
+    /// Number of alerts stored; none: not counted here.
+    pub alerts: Option<u64>,
 }
 
 /// Rows counted by table: what the books compare.
@@ -129,23 +129,31 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn alerts(&self, device: Option<&str>, span: Span, page: &Page) -> Result<Listed<Alert>, StoreError>;
 
-    /// Devices by id.
+    /// Devices, each once, in an order of the store's own that stays the same from page to page: by id in the
+    /// embedded store, by hash of the id in a wide-row store, which does not count the alerts of a list either.
     ///
     /// # Errors
     /// [`StoreError`].
     fn devices(&self, page: &Page) -> Result<Listed<DeviceRow>, StoreError>;
 
-    /// One device.
+    /// One device; its alerts are counted up to a bound of the store's own.
     ///
     /// # Errors
     /// [`StoreError`].
     fn device(&self, device: &str) -> Result<Option<DeviceRow>, StoreError>;
 
-    /// Row counts.
+    /// Row counts, if the store keeps them: cheap, to be asked as often as one likes.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn totals(&self) -> Result<StoreTotals, StoreError>;
+    fn totals(&self) -> Result<Option<StoreTotals>, StoreError>;
+
+    /// Row counts, by reading everything where they are not kept: for checks, never for a page. Rows written or
+    /// deleted meanwhile may or may not be counted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Retry`] when it takes longer than the store allows.
+    fn count(&self) -> Result<StoreTotals, StoreError>;
 }
 
 /// What can go wrong, sorted by what the caller does next.

@@ -184,7 +184,11 @@ impl Store for SqliteStore {
         self.read(|connection| read::device(connection, device))
     }
 
-    fn totals(&self) -> Result<StoreTotals, StoreError> {
+    fn totals(&self) -> Result<Option<StoreTotals>, StoreError> {
+        self.count().map(Some)
+    }
+
+    fn count(&self) -> Result<StoreTotals, StoreError> {
         self.read(read::totals)
     }
 }

@@ -32,7 +32,8 @@ fn list(api: &Api, page: Page, wanted: Option<&str>, latest: bool) -> Result<Val
         Some(wanted) => search(api, page, wanted)?,
     };
     let mut value = listed(&found, |row| rows::device(row, None));
-    value["total"] = api.store.totals().map_err(store_problem)?.devices.into();
+    let kept = api.store.totals().map_err(store_problem)?;
+    value["total"] = kept.map(|totals| totals.devices).into();
     if latest {
         for (row, item) in found.items.iter().zip(value["items"].as_array_mut().into_iter().flatten()) {
             let latest = api.store.latest(&row.device_id).map_err(store_problem)?;

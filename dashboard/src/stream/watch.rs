@@ -98,7 +98,7 @@ async fn listen(hub: &Hub, feed: &Feed) {
 
 /// What the last poll found.
 struct Polled {
-    totals: StoreTotals,
+    totals: Option<StoreTotals>,
     remembered: VecDeque<String>,
 }
 
@@ -109,7 +109,7 @@ async fn poll(hub: &Hub, store: Arc<dyn Store>, every: Duration) {
     let mut failing = false;
     loop {
         tick.tick().await;
-        let (asked, last) = (Arc::clone(&store), before.as_ref().map(|polled| polled.totals));
+        let (asked, last) = (Arc::clone(&store), before.as_ref().and_then(|polled| polled.totals));
         let found = tokio::task::spawn_blocking(move || ask(&*asked, last)).await;
         match found {
             Ok(Ok(None)) => failing = false,
@@ -127,13 +127,13 @@ async fn poll(hub: &Hub, store: Arc<dyn Store>, every: Duration) {
     }
 }
 
-type News = Option<(StoreTotals, Vec<Alert>)>;
+type News = Option<(Option<StoreTotals>, Vec<Alert>)>;
 
 /// The newest alerts, when anything has changed since `last`. A row that was only replaced changes no total: its
-/// page asks again by itself.
+/// page asks again by itself. A store that keeps no totals cannot say: then anything may have changed.
 fn ask(store: &dyn Store, last: Option<StoreTotals>) -> Result<News, StoreError> {
     let totals = store.totals()?;
-    if Some(totals) == last {
+    if totals.is_some() && totals == last {
         return Ok(None);
     }
     let always = Span { from: Micros::MIN, to: Micros::MAX };
@@ -142,7 +142,7 @@ fn ask(store: &dyn Store, last: Option<StoreTotals>) -> Result<News, StoreError>
 }
 
 /// Tells what is new since `before`; at the first time everything is old.
-fn compare(hub: &Hub, before: Option<Polled>, totals: StoreTotals, alerts: &[Alert]) -> Polled {
+fn compare(hub: &Hub, before: Option<Polled>, totals: Option<StoreTotals>, alerts: &[Alert]) -> Polled {
     let first = before.is_none();
     let mut remembered = before.map(|polled| polled.remembered).unwrap_or_default();
     for alert in alerts.iter().rev() {
@@ -208,11 +208,11 @@ mod tests {
 
     #[test]
     fn what_was_told_is_remembered_within_bounds() {
-        let mut polled = compare(&hub(), None, StoreTotals::default(), &[]);
+        let mut polled = compare(&hub(), None, None, &[]);
         for round in 0..6 {
             let alerts: Vec<Alert> =
                 (0..100).map(|i| alert("d", &format!("0-{round}-{i}"), round * 100 + i, 1)).collect();
-            polled = compare(&hub(), Some(polled), StoreTotals::default(), &alerts);
+            polled = compare(&hub(), Some(polled), None, &alerts);
         }
         assert_eq!(polled.remembered.len(), REMEMBERED_MAX);
     }

@@ -276,6 +276,8 @@ impl JournalConfig {
         config.commit_timeout = settings.commit_timeout;
         config.session_timeout = settings.session_timeout;
         config.answer_timeout = settings.answer_timeout;
+        // Nobody listens.
+        config.statistics_every = None;
         config.librdkafka.clone_from(&librdkafka.0);
         Some(config)
     }

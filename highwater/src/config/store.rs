@@ -3,16 +3,16 @@
 //! Invariant: a setting of the other home is a mistake that is reported, never one that does nothing.
 
 use super::address::{self, Other, sqlite_path};
+use anyhow::{Result, bail};
 use chassis::config::{Problems, Secret};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use store::cql::{Consistency, CqlConfig, Login, Replication, Tls};
 use store::sqlite::{Retention, SqliteOptions};
 
-/// Consistencies by name.
-const CONSISTENCIES: [&str; 5] = ["one", "local-one", "quorum", "local-quorum", "all"];
 /// Longest keyspace name that Cassandra takes.
 const KEYSPACE_CHARS_MAX: usize = 48;
 /// Longest time to live that Cassandra takes: 20 years.
@@ -153,7 +153,10 @@ impl fmt::Display for Copies {
     }
 }
 
-fn copies_or_none<S: Serializer>(copies: &Option<Copies>, serializer: S) -> Result<S::Ok, S::Error> {
+fn copies_or_none<S: Serializer>(
+    copies: &Option<Copies>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match copies {
         Some(copies) => serializer.collect_str(copies),
         None => serializer.serialize_none(),
@@ -237,9 +240,8 @@ impl RawStore {
     fn cql(self, at: &str, problems: &mut Problems) -> CqlSettings {
         let key = |name: &str| format!("{at}.{name}");
         let consistency = self.consistency.unwrap_or_else(|| "local-quorum".to_owned());
-        if !CONSISTENCIES.contains(&consistency.as_str()) {
-            let known = CONSISTENCIES.join(", ");
-            problems.add(key("consistency"), format!("`{consistency}` is none of {known}"));
+        if let Err(why) = consistency.parse::<Consistency>() {
+            problems.add(key("consistency"), why);
         }
         let replication = self.replication.and_then(|text| {
             let copies = Copies::parse(&text);
@@ -292,6 +294,33 @@ impl StoreConfig {
             scores: Some(self.scores_retention),
             alerts: Some(self.alerts_retention),
         }
+    }
+
+    /// As the cluster's adapter takes it.
+    ///
+    /// # Errors
+    /// When rows are in a file, or a consistency has no such name.
+    pub(crate) fn cluster(&self) -> Result<CqlConfig> {
+        let (StoreAt::Cql(nodes, keyspace), Some(cql)) = (&self.at, &self.cql) else {
+            bail!("{} is no cluster", self.at);
+        };
+        let mut config = CqlConfig::new(nodes.clone(), keyspace);
+        config.replication = cql.replication.clone().map(|copies| match copies {
+            Copies::Anywhere(copies) => Replication::Simple(copies),
+            Copies::Datacenters(each) => Replication::Datacenters(each),
+        });
+        config.consistency = cql.consistency.parse::<Consistency>().map_err(anyhow::Error::msg)?;
+        if let (Some(user), Some(password)) = (&cql.user, &cql.password) {
+            config.login = Some(Login { user: user.clone(), password: password.expose().to_owned() });
+        }
+        let certificate = cql.tls_certificate.clone().zip(cql.tls_key.clone());
+        config.tls = cql.tls.then(|| Tls { ca: cql.tls_ca.clone(), certificate });
+        config.local_dc.clone_from(&cql.local_dc);
+        config.retention = self.kept();
+        config.concurrency_max = usize::try_from(cql.concurrency_max).unwrap_or(usize::MAX);
+        config.request_timeout = cql.request_timeout;
+        config.connect_timeout = cql.connect_timeout;
+        Ok(config)
     }
 
     /// As the embedded adapter takes it.

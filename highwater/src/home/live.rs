@@ -353,7 +353,7 @@ impl Live {
     /// # Errors
     /// When the store does not answer.
     pub(crate) fn totals(&self) -> Result<StoreTotals> {
-        Ok(self.store.totals()?)
+        Ok(self.store.count()?)
     }
 
     /// Dead letters kept in the journal.

@@ -33,6 +33,7 @@ impl Offline {
     /// # Errors
     /// When there is no such home, or it cannot be read.
     pub(crate) async fn open(settings: Settings) -> Result<Option<Self>> {
+        open::NoRegistry::check(&settings)?;
         if let Some(file) = settings.journal.file().filter(|file| !file.exists()) {
             bail!("there is no {}: name the directory with --data", file.display());
         }

@@ -13,16 +13,19 @@ use super::{Parts, Stopped};
 use crate::config::Settings;
 use crate::config::journal::JournalAt;
 use crate::config::store::StoreAt;
-use anyhow::{Context, Result, anyhow};
+use crate::exit::Usage;
+use anyhow::{Context, Result};
 use chassis::admin::Readiness;
 use chassis::shutdown::{Phase, Shutdown};
-use journal::kafka::owners;
+use journal::kafka::{KafkaJournal, owners};
 use journal::port::{Disposition, Journal, JournalError};
 use journal::sqlite::SqliteJournal;
 use schemas::codec::Codec;
+use schemas::registry::Registry;
 use schemas::topic::Topic;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::cql::{CqlConfig, CqlStore};
 use store::port::{Store, StoreError};
 use store::sqlite::SqliteStore;
 
@@ -33,6 +36,8 @@ const AGAIN_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum OpenJournal {
     /// A file.
     Sqlite(Arc<SqliteJournal>),
+    /// Brokers.
+    Kafka(Arc<KafkaJournal>),
 }
 
 impl OpenJournal {
@@ -40,6 +45,7 @@ impl OpenJournal {
     pub(crate) fn port(&self) -> Arc<dyn Journal> {
         match self {
             Self::Sqlite(journal) => Arc::clone(journal) as Arc<dyn Journal>,
+            Self::Kafka(journal) => Arc::clone(journal) as Arc<dyn Journal>,
         }
     }
 
@@ -47,6 +53,7 @@ impl OpenJournal {
     pub(crate) fn close(&self) {
         match self {
             Self::Sqlite(journal) => journal.close(),
+            Self::Kafka(journal) => journal.close(),
         }
     }
 }
@@ -104,6 +111,24 @@ impl From<StoreError> for NotOpen {
     }
 }
 
+/// Schema ids of a Kafka journal come from a registry.
+#[derive(Debug, thiserror::Error)]
+#[error("`registry.url` is missing: records on Kafka carry schema ids, which a schema registry gives out")]
+pub(crate) struct NoRegistry;
+
+impl NoRegistry {
+    /// Whether one is missing.
+    ///
+    /// # Errors
+    /// [`Usage`] when it is.
+    pub(crate) fn check(settings: &Settings) -> Result<()> {
+        if settings.journal.file().is_none() && settings.registry.client().is_none() {
+            return Err(Usage(Self.to_string()).into());
+        }
+        Ok(())
+    }
+}
+
 /// Opens the journal once.
 ///
 /// # Errors
@@ -112,7 +137,11 @@ pub(crate) fn journal(settings: &Settings) -> Result<OpenJournal, NotOpen> {
     if let Some(config) = settings.journal.sqlite() {
         return Ok(OpenJournal::Sqlite(SqliteJournal::open(config)?));
     }
-    Err(NotOpen::lasting(anyhow!("{}: this build has no Kafka journal", settings.journal.at)))
+    let registry = settings.registry.client().ok_or_else(|| NotOpen::lasting(NoRegistry))?;
+    let registry = Registry::new(registry).map_err(JournalError::from)?;
+    let config = settings.journal.kafka(&settings.process.instance, &settings.librdkafka);
+    let config = config.ok_or_else(|| NotOpen::lasting(NoRegistry))?;
+    Ok(OpenJournal::Kafka(KafkaJournal::open(config, Arc::new(registry), None)?))
 }
 
 /// Opens the store once.
@@ -122,7 +151,10 @@ pub(crate) fn journal(settings: &Settings) -> Result<OpenJournal, NotOpen> {
 pub(crate) fn store(settings: &Settings) -> Result<Arc<dyn Store>, NotOpen> {
     match &settings.store.at {
         StoreAt::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, settings.store.sqlite())?)),
-        at @ StoreAt::Cql(..) => Err(NotOpen::lasting(anyhow!("{at}: this build has no CQL store"))),
+        StoreAt::Cql(..) => {
+            let config = settings.store.cluster().map_err(NotOpen::lasting)?;
+            Ok(Arc::new(CqlStore::open(CqlConfig { create: false, ..config })?))
+        }
     }
 }
 

@@ -61,6 +61,7 @@ fn step(consumer: &mut dyn Consumer, committer: &mut dyn Committer, cycle: &mut 
             }
             *cycle = Cycle::default();
         }
+        ConsumerEvent::Reached { .. } => {}
         ConsumerEvent::Batch { partition, records } => {
             for source in records {
                 let to = TopicPartition { topic: Topic::Aggregates, ..partition };

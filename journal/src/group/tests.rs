@@ -22,7 +22,7 @@ fn assigned(notice: Option<Notice>) -> (Vec<TopicPartition>, u64) {
 }
 
 fn token(seat: &Seat, generation: u64) -> GroupToken {
-    GroupToken { group: seat.group.clone(), member: seat.member.clone(), generation }
+    GroupToken { group: seat.group.clone(), member: seat.member.clone(), generation, proof: String::new() }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Share {
     pub(crate) read: i64,
     pub(crate) writes: i64,
     pub(crate) letters: i64,
-    /// One past the last offset read.
+    /// Next offset: one past the last record read, or the end that was reached.
     pub(crate) next: i64,
 }
 
@@ -52,6 +52,12 @@ impl Batch {
     /// that the other member's do not.
     pub(crate) fn give_up(&mut self, partition: TopicPartition) {
         self.shares.remove(&partition);
+    }
+
+    /// Everything below an offset has been delivered.
+    pub(crate) fn reached(&mut self, partition: TopicPartition, offset: i64) {
+        let share = self.shares.entry(partition).or_default();
+        share.next = share.next.max(offset);
     }
 
     /// Takes a record in.

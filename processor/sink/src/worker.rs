@@ -168,6 +168,7 @@ impl Worker {
                 rebalance.revoked.extend_from_slice(partitions);
                 rebalance.assigned.retain(|assignment| !partitions.contains(&assignment.partition));
             }
+            ConsumerEvent::Reached { partition, offset } => batch.reached(partition, offset),
             ConsumerEvent::Batch { partition, records } => {
                 for record in records {
                     batch.add(codec, partition, record);

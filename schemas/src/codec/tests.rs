@@ -19,15 +19,19 @@ struct Table {
 }
 
 impl IdTable for Table {
-    fn id_of(&self, subject: &str, schema: &str) -> Result<u32, String> {
+    fn id_of(&self, subject: &str, schema: &str) -> Result<u32, IdError> {
         if self.down.load(Ordering::Relaxed) {
-            Err("down".to_owned())
+            Err(IdError::Retry("down".to_owned()))
         } else {
             self.ids.id_of(subject, schema)
         }
     }
-    fn schema_of(&self, id: u32) -> Result<Option<String>, String> {
-        if self.down.load(Ordering::Relaxed) { Err("down".to_owned()) } else { self.ids.schema_of(id) }
+    fn schema_of(&self, id: u32) -> Result<Option<String>, IdError> {
+        if self.down.load(Ordering::Relaxed) {
+            Err(IdError::Fatal("down".to_owned()))
+        } else {
+            self.ids.schema_of(id)
+        }
     }
 }
 
@@ -109,7 +113,7 @@ fn an_id_that_nobody_knows_is_refused_and_a_table_that_is_down_is_not_blamed_on_
     assert!(why.detail.contains("999"), "{why}");
     table.down.store(true, Ordering::Relaxed);
     assert_eq!(codec.decode::<Raw>(&value), Err(DecodeError::Retry("down".to_owned())));
-    assert!(Codec::new(table).is_err());
+    assert_eq!(Codec::new(table).unwrap_err(), IdError::Retry("down".to_owned()));
     // Its own ids need no table.
     assert_eq!(codec.decode::<Raw>(&codec.to_bytes(&Raw::Tick)), Ok(Raw::Tick));
 }

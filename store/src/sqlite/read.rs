@@ -3,16 +3,13 @@
 use super::row;
 use super::schema::AGGREGATE_COLUMNS;
 use crate::key::{bucket_of, day_of};
+use crate::paging::{ROWS_MAX, after, listed, rows};
 use crate::port::{DeviceRow, Listed, Page, Span, StoreError, StoreTotals};
 use crate::{cursor, nested};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use schemas::Micros;
 use schemas::record::{Aggregate, Alert, Score};
-use serde::Serialize;
-
-/// Most rows of one page, whatever is asked for.
-pub(super) const ROWS_MAX: u32 = 10_000;
 
 /// Either SQLite's error or one of ours.
 pub(super) enum Fault {
@@ -32,26 +29,6 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// One row more than the page holds is asked for; it tells whether there is a next page.
-fn rows(page: &Page) -> u32 {
-    page.limit.clamp(1, ROWS_MAX) + 1
-}
-
-fn listed<T, K: Serialize>(
-    mut items: Vec<T>,
-    page: &Page,
-    scope: u64,
-    key: impl Fn(&T) -> K,
-) -> Result<Listed<T>, StoreError> {
-    let limit = page.limit.clamp(1, ROWS_MAX) as usize;
-    if items.len() <= limit {
-        return Ok(Listed { items, next: None });
-    }
-    items.truncate(limit);
-    let next = items.last().map(|last| cursor::encode(scope, &key(last))).transpose()?;
-    Ok(Listed { items, next })
-}
-
 fn select<T>(
     connection: &Connection,
     sql: &str,
@@ -63,11 +40,6 @@ fn select<T>(
     Ok(found)
 }
 
-/// The exclusive upper bound of a span or the cursor's key, whichever is earlier, is where a page goes on.
-fn after<K: serde::de::DeserializeOwned>(page: &Page, scope: u64) -> Result<Option<K>, StoreError> {
-    page.cursor.as_deref().map(|cursor| cursor::decode(scope, cursor)).transpose()
-}
-
 pub(super) fn windows(
     connection: &Connection,
     (device, metric, window): (&str, &str, &str),
@@ -75,6 +47,7 @@ pub(super) fn windows(
     page: &Page,
 ) -> Result<Listed<Aggregate>, Fault> {
     let scope = cursor::scope(&["windows", device, metric, window]);
+    // The exclusive upper bound of a span or the cursor's key, whichever is earlier, is where a page goes on.
     let before = after::<Micros>(page, scope)?.map_or(span.to, |start| start.min(span.to));
     if before <= span.from {
         return Ok(Listed { items: Vec::new(), next: None });
@@ -184,7 +157,7 @@ fn device_row(row: &Row<'_>) -> rusqlite::Result<Option<DeviceRow>> {
     let seen_at: Option<Micros> = row.get(3)?;
     let alerts = row.get::<_, i64>(4)?.max(0).cast_unsigned();
     let known = metadata.is_some() || seen_at.is_some() || alerts > 0;
-    Ok(known.then_some(DeviceRow { device_id, metadata, seen_at, alerts }))
+    Ok(known.then_some(DeviceRow { device_id, metadata, seen_at, alerts: Some(alerts) }))
 }
 
 pub(super) fn devices(connection: &Connection, page: &Page) -> Result<Listed<DeviceRow>, Fault> {

@@ -1,10 +1,11 @@
 //! Rows to records and back. Column order is [`super::schema::AGGREGATE_COLUMNS`] and the lists below.
 
 use crate::key::bucket_of;
+use crate::kind::{alert_kind, emission_kind};
 use crate::nested;
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Result, Row, params};
-use schemas::record::{Aggregate, Alert, AlertKind, EmissionKind, Score};
+use schemas::record::{Aggregate, Alert, Score};
 
 /// Columns of `scores`, in order.
 pub(super) const SCORE_COLUMNS: &str = "device_id, event_time, model, metric, source_offset, version, value, \
@@ -172,14 +173,4 @@ pub(super) fn alert(row: &Row<'_>) -> Result<Alert> {
         generation: row.get(12)?,
         write_clock: row.get(13)?,
     })
-}
-
-fn emission_kind(name: &str) -> Option<EmissionKind> {
-    use EmissionKind::{AtEnd, Early, Late, OnTime, Retracted};
-    [Early, OnTime, Late, AtEnd, Retracted].into_iter().find(|kind| kind.as_str() == name)
-}
-
-fn alert_kind(name: &str) -> Option<AlertKind> {
-    use AlertKind::{Clock, Score, Stalled};
-    [Score, Stalled, Clock].into_iter().find(|kind| kind.as_str() == name)
 }

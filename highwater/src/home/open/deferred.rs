@@ -73,8 +73,12 @@ impl Store for Deferred {
         self.store()?.device(device)
     }
 
-    fn totals(&self) -> Result<StoreTotals, StoreError> {
+    fn totals(&self) -> Result<Option<StoreTotals>, StoreError> {
         self.store()?.totals()
+    }
+
+    fn count(&self) -> Result<StoreTotals, StoreError> {
+        self.store()?.count()
     }
 }
 

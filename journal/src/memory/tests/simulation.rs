@@ -60,6 +60,7 @@ impl Worker {
                 starts = assignments.iter().map(|of| (of.partition, start(&of.committed))).collect();
             }
             ConsumerEvent::Revoked { .. } => revoked = true,
+            ConsumerEvent::Reached { .. } => {}
             ConsumerEvent::Batch { partition, records: batch } => {
                 for record in batch {
                     let to = TopicPartition { topic: Topic::Aggregates, ..partition };

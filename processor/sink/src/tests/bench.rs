@@ -138,8 +138,12 @@ impl Store for Moody {
         self.inner.store.device(device)
     }
 
-    fn totals(&self) -> Result<StoreTotals, StoreError> {
+    fn totals(&self) -> Result<Option<StoreTotals>, StoreError> {
         self.inner.store.totals()
+    }
+
+    fn count(&self) -> Result<StoreTotals, StoreError> {
+        self.inner.store.count()
     }
 }
 
@@ -234,7 +238,7 @@ impl Bench {
     }
 
     pub(super) fn stored(&self) -> StoreTotals {
-        self.store.totals().unwrap()
+        self.store.count().unwrap()
     }
 
     /// The totals that a restart would find.

@@ -1,0 +1,184 @@
+//! Reads without a group: one partition at a time, at exact offsets.
+//!
+//! Invariant: what is returned as the next offset has everything below it delivered; markers of transactions, which
+//! take offsets too, are passed by the log's end as the broker says it.
+
+use super::error::sorted;
+use super::native::{Batch, Kind, Native, Piece, Queue};
+use super::{RecordRun, Shared};
+use crate::port::{Committed, JournalError, Reader, RecordRef, TopicPartition};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is being fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    partition: TopicPartition,
+    /// Next offset that the queue would bring.
+    next: i64,
+}
+
+/// A reader.
+pub(super) struct KafkaReader {
+    // The order of the fields is the order of their end: messages, queue, client.
+    batch: Batch,
+    queue: Queue,
+    native: Native,
+    shared: Arc<Shared>,
+    at: Option<At>,
+    onlookers: BTreeMap<String, Native>,
+}
+
+impl KafkaReader {
+    /// A reader; it connects when it is first asked.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, JournalError> {
+        let fatal = |why: String| JournalError::Fatal(format!("a reader: {why}"));
+        let mut native =
+            Native::new(Kind::Consumer, "reader", &shared.config.reader(), None).map_err(fatal)?;
+        native.learn(&shared.names.all()).map_err(|why| sorted("a reader's topics", &why))?;
+        let queue = native.own_queue().ok_or_else(|| fatal("no queue".to_owned()))?;
+        Ok(Self { batch: Batch::default(), queue, native, shared, at: None, onlookers: BTreeMap::new() })
+    }
+
+    /// Fetches from an offset on, unless that is what is being done.
+    fn go_to(&mut self, partition: TopicPartition, from: i64) -> Result<(), JournalError> {
+        let wanted = At { partition, next: from };
+        if self.at == Some(wanted) {
+            return Ok(());
+        }
+        self.stop();
+        let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
+        self.native
+            .start(partition.topic, number, from, &self.queue)
+            .map_err(|why| sorted(&format!("reading {partition:?}"), &why))?;
+        self.at = Some(wanted);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(At { partition, .. }) = self.at.take() {
+            self.native.stop(partition.topic, i32::try_from(partition.partition).unwrap_or(i32::MAX));
+        }
+    }
+
+    /// Delivers a batch; returns how many records came and whether the log's end was met.
+    fn deliver(
+        &mut self,
+        at: &mut At,
+        visit: &mut dyn FnMut(RecordRef<'_>),
+    ) -> Result<(usize, bool), JournalError> {
+        let batch = std::mem::take(&mut self.batch);
+        let (mut delivered, mut ended, mut trouble) = (0, false, None);
+        {
+            let mut run = RecordRun::default();
+            let mine = |piece: &Piece<'_>| self.shared.partition_of(*piece) == Some(at.partition);
+            for piece in batch.pieces().filter(mine) {
+                match piece.failure() {
+                    None => run.push(piece),
+                    Some(failure) if failure.code == Code::PartitionEOF => {
+                        delivered += run
+                            .visit(at.next, &mut |records| records.iter().for_each(|record| visit(*record)));
+                        at.next = at.next.max(piece.offset());
+                        ended = true;
+                    }
+                    Some(failure) => trouble = Some(failure),
+                }
+                if let Some(last) = run.last_offset() {
+                    let from = at.next;
+                    delivered +=
+                        run.visit(from, &mut |records| records.iter().for_each(|record| visit(*record)));
+                    at.next = at.next.max(last + 1);
+                }
+            }
+        }
+        self.batch = batch;
+        match trouble {
+            Some(failure) if delivered == 0 => {
+                self.stop();
+                if matches!(failure.code, Code::AutoOffsetReset | Code::OffsetOutOfRange) {
+                    let (start, _) = self.bounds(at.partition)?;
+                    return Err(JournalError::OutOfRange { partition: at.partition, offset: at.next, start });
+                }
+                Err(sorted(&format!("reading {:?}", at.partition), &failure))
+            }
+            _ => Ok((delivered, ended)),
+        }
+    }
+}
+
+impl Reader for KafkaReader {
+    fn read(
+        &mut self,
+        partition: TopicPartition,
+        from: i64,
+        records_max: usize,
+        visit: &mut dyn FnMut(RecordRef<'_>),
+    ) -> Result<i64, JournalError> {
+        self.shared.check()?;
+        self.shared.layout.slot(partition)?;
+        let (start, end) = self.bounds(partition)?;
+        if from < start {
+            return Err(JournalError::OutOfRange { partition, offset: from, start });
+        }
+        if from >= end || records_max == 0 {
+            return Ok(from);
+        }
+        self.go_to(partition, from)?;
+        let deadline = Instant::now() + self.shared.config.answer_timeout;
+        let mut at = At { partition, next: from };
+        let mut left = records_max;
+        while left > 0 && at.next < end {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            self.batch.take(&self.queue, wait, left);
+            self.native.poll(std::time::Duration::ZERO);
+            let (delivered, ended) = self.deliver(&mut at, visit)?;
+            left -= delivered.min(left);
+            if delivered > 0 || ended {
+                // What is there is enough: the next call goes on.
+                if delivered > 0 && at.next < end {
+                    break;
+                }
+            } else if wait.is_zero() {
+                self.stop();
+                return Err(JournalError::Retry(format!(
+                    "no records of {partition:?} from {from} on came in time"
+                )));
+            }
+        }
+        self.at = Some(at);
+        if at.next >= end {
+            self.stop();
+        }
+        Ok(at.next)
+    }
+
+    fn bounds(&mut self, partition: TopicPartition) -> Result<(i64, i64), JournalError> {
+        self.shared.bounds(&self.native, partition)
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        partition: TopicPartition,
+    ) -> Result<Option<Committed>, JournalError> {
+        self.shared.layout.slot(partition)?;
+        if !self.onlookers.contains_key(group) {
+            let config = self.shared.config.onlooker(group);
+            let native = Native::new(Kind::Consumer, &format!("onlooker of {group}"), &config, None)
+                .map_err(|why| JournalError::Fatal(format!("asking for positions of {group}: {why}")))?;
+            self.onlookers.insert(group.to_owned(), native);
+        }
+        let onlooker = &self.onlookers[group];
+        onlooker.poll(std::time::Duration::ZERO);
+        let mut committed = self.shared.committed(onlooker, &[partition])?;
+        Ok(committed.pop().flatten())
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

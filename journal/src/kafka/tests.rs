@@ -1,0 +1,122 @@
+//! The adapter on a real broker (`HIGHWATER_TEST_KAFKA`): the conformance suite, and what only this home can do.
+
+mod faults;
+mod topics;
+
+use super::{KafkaConfig, KafkaJournal};
+use crate::conformance::{self, APPEND_QUEUE_BYTES_MAX, Harness, PARTITIONS};
+use crate::port::{Journal, TopicPartition};
+use schemas::codec::LocalIds;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use topics::Topics;
+
+/// Where the broker is; none: the test says that it was skipped.
+fn broker(test: &str) -> Option<String> {
+    let found = std::env::var("HIGHWATER_TEST_KAFKA").ok();
+    if found.is_none() {
+        assert!(std::env::var("HIGHWATER_TEST_REQUIRED").is_err(), "{test}: HIGHWATER_TEST_KAFKA is not set");
+        println!("skipped: {test}: HIGHWATER_TEST_KAFKA is not set");
+    }
+    found
+}
+
+fn config(broker: &str, prefix: &str) -> KafkaConfig {
+    KafkaConfig {
+        prefix: prefix.to_owned(),
+        append_queue_bytes_max: APPEND_QUEUE_BYTES_MAX,
+        // The least that a broker takes by default.
+        session_timeout: Duration::from_secs(6),
+        ..KafkaConfig::new(broker)
+    }
+}
+
+/// Topics of its own on a shared broker, removed at the end.
+struct OnBroker {
+    topics: Topics,
+    config: KafkaConfig,
+    ids: Arc<LocalIds>,
+    journal: Arc<KafkaJournal>,
+}
+
+impl OnBroker {
+    fn new(broker: &str) -> Self {
+        let topics = Topics::create(broker, PARTITIONS);
+        let config = config(broker, topics.prefix());
+        let ids = Arc::new(LocalIds::default());
+        let journal = KafkaJournal::open(config.clone(), Arc::clone(&ids) as _, None).unwrap();
+        Self { topics, config, ids, journal }
+    }
+
+    /// The broker's process, where this machine started it.
+    fn signal(&self, action: &str) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/stack/kafka");
+        let done = Command::new(script).arg(action).status().unwrap();
+        assert!(done.success(), "{script} {action}");
+    }
+}
+
+impl Harness for OnBroker {
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal) as Arc<dyn Journal>
+    }
+
+    fn reopen(&mut self) {
+        self.journal.close();
+        self.journal = KafkaJournal::open(self.config.clone(), Arc::clone(&self.ids) as _, None).unwrap();
+    }
+
+    fn expire(&mut self, partition: TopicPartition) {
+        self.topics.delete_records(partition);
+    }
+
+    fn stall_appends(&mut self) {
+        self.signal("pause");
+    }
+
+    fn release_appends(&mut self) {
+        self.signal("resume");
+    }
+
+    fn lose_next_answer(&mut self, _: bool) -> bool {
+        false
+    }
+}
+
+/// Checks run beside each other: each has topics of its own, and most of their time is waiting for the group.
+const AT_ONCE: usize = 6;
+/// It stops the broker, so it has it alone.
+const ALONE: &str = "a full queue refuses at once";
+
+#[test]
+fn real_kafka_conforms() {
+    let Some(broker) = broker("real_kafka_conforms") else { return };
+    let (alone, together): (Vec<_>, Vec<_>) =
+        conformance::CHECKS.iter().partition(|(name, _)| *name == ALONE);
+    let queue = std::sync::Mutex::new(together);
+    let failed = std::sync::Mutex::new(Vec::new());
+    let run = |(name, check): &(&'static str, conformance::Check)| {
+        let mut harness = OnBroker::new(&broker);
+        println!("{name} ...");
+        let started = std::time::Instant::now();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut harness)));
+        println!("{name}: {:?}", started.elapsed());
+        if result.is_err() {
+            failed.lock().unwrap().push(*name);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(next) = queue.lock().unwrap().pop() else { return };
+                    run(next);
+                }
+            });
+        }
+    });
+    alone.into_iter().for_each(run);
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "the adapter does not conform: {failed:?}");
+}
