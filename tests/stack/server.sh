@@ -71,7 +71,7 @@ launch() {
     find_java
     fetch
     for port in "${ports[@]}"; do
-        ! taken "$port" || die "$name: port $port is taken (HIGHWATER_STACK_PORTS names the first of $PORTS others, or 'free')"
+        ! taken "$port" || die "$name: port $port is taken (HIGHWATER_STACK_PORTS names the first of $PORTS others)"
     done
     if [ ! -f "$home/configured" ]; then
         rm -rf "$home"
@@ -147,7 +147,7 @@ state() {
 # http_status PORT PATH: without a client that may not be installed
 http_status() {
     local line
-    exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
     read -r -t 5 line <&3 || line=''
     exec 3>&-
