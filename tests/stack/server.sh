@@ -80,10 +80,14 @@ launch() {
         : >"$home/configured"
     fi
     arguments
+    # Half the processor time of a start is the optimizing compiler's, which short tests never get back.
+    local always=("$tag" -XX:TieredStopAtLevel=1)
+    # shellcheck disable=SC2206
+    always+=(${HIGHWATER_STACK_JAVA-})
     [ ! -f "$home/log" ] || cat "$home/log" >>"$home/log.before"
     # The number is on disk before there is a server. A session of its own: an interrupt of the terminal is not for it.
     # shellcheck disable=SC2016
-    setsid bash -c 'echo $$ >"$1"; shift; exec "$@"' stack "$home/pid" "$java" "$tag" "${run[@]}" \
+    setsid bash -c 'echo $$ >"$1"; shift; exec "$@"' stack "$home/pid" "$java" "${always[@]}" "${run[@]}" \
         >"$home/log" 2>&1 </dev/null &
     disown
 }
