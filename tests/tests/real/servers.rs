@@ -9,8 +9,10 @@ use tokio::net::TcpStream;
 /// Bound of one question and its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Sends `question` over a connection of its own and reads `head` bytes, whose last four say how many follow.
-async fn ask(address: &str, question: &[u8], head: usize) -> Result<(Vec<u8>, Vec<u8>)> {
+/// Sends `question` to the first of some addresses over a connection of its own and reads `head` bytes, whose last four
+/// say how many follow.
+async fn ask(addresses: &str, question: &[u8], head: usize) -> Result<(Vec<u8>, Vec<u8>)> {
+    let address = addresses.split(',').next().unwrap_or_default();
     let answer = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(question).await?;
