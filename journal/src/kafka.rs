@@ -236,10 +236,10 @@ impl Journal for KafkaJournal {
     }
 
     fn schema_id(&self, subject: &str, schema: &str) -> Result<u32, JournalError> {
-        self.ids.id_of(subject, schema).map_err(JournalError::Retry)
+        self.ids.id_of(subject, schema).map_err(JournalError::from)
     }
 
     fn schema_of(&self, id: u32) -> Result<Option<String>, JournalError> {
-        self.ids.schema_of(id).map_err(JournalError::Retry)
+        self.ids.schema_of(id).map_err(JournalError::from)
     }
 }
