@@ -4,7 +4,8 @@
 //! Does not live here: the scenarios (`tests/`), or any code of the pipeline.
 //!
 //! `cargo test -p e2e` builds the binary first. `HIGHWATER_BIN` names another one to be tested; `E2E_KILLS` and
-//! `E2E_SEED` make the kills more, and other ones.
+//! `E2E_SEED` make the kills more, and other ones. Scenarios with Kafka, Cassandra and a schema registry find them by
+//! what `tests/stack/up` prints.
 //!
 //! Invariants:
 //! * Nothing waits for a length of time: every wait is for something, and bounded.
@@ -12,8 +13,10 @@
 
 mod binary;
 mod instance;
+mod real;
 mod wait;
 
 pub use binary::{Finished, highwater};
 pub use instance::{Answer, Home, Instance};
+pub use real::real;
 pub use wait::{WAIT_MAX, eventually, for_at_most};

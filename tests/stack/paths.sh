@@ -24,16 +24,16 @@ mark=$dir/.highwater-stack
 # taken PORT: something listens there
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Sets `base`, the first port. The first `up` in a run directory decides; `free` is looked for there.
+# Sets `base`, the first port. The first `up` in a run directory decides.
 first_port() {
-    local wanted=${HIGHWATER_STACK_PORTS:-17100}
-    [ "$wanted" = free ] || [[ $wanted =~ ^[0-9]+$ ]] || die "HIGHWATER_STACK_PORTS is a port or 'free', not '$wanted'"
+    local wanted=${HIGHWATER_STACK_PORTS-}
+    [ -z "$wanted" ] || [[ $wanted =~ ^[0-9]+$ ]] || die "HIGHWATER_STACK_PORTS is a port, not '$wanted'"
     base=$wanted
     if [ -f "$dir/ports" ]; then
         base=$(cat "$dir/ports")
-        [ -z "${HIGHWATER_STACK_PORTS-}" ] || [ "$wanted" = free ] || [ "$wanted" = "$base" ] ||
+        [ "${wanted:-$base}" = "$base" ] ||
             die "the stack in $dir has the ports from $base on, not from $wanted on: 'down' first"
-    elif [ "$wanted" = free ]; then
+    elif [ -z "$wanted" ]; then
         free_ports
     fi
 }
@@ -41,7 +41,7 @@ first_port() {
 # Sets `base`, the first of so many ports in a row that nobody listens on.
 free_ports() {
     local offset
-    for base in $(seq 17200 "$PORTS" 19900); do
+    for base in $(seq 17100 "$PORTS" 19900); do
         for offset in $(seq 0 $((PORTS - 1))); do
             ! taken $((base + offset)) || continue 2
         done

@@ -71,7 +71,7 @@ launch() {
     find_java
     fetch
     for port in "${ports[@]}"; do
-        ! taken "$port" || die "$name: port $port is taken (HIGHWATER_STACK_PORTS names the first of $PORTS others, or 'free')"
+        ! taken "$port" || die "$name: port $port is taken (HIGHWATER_STACK_PORTS names the first of $PORTS others)"
     done
     if [ ! -f "$home/configured" ]; then
         rm -rf "$home"
@@ -80,10 +80,14 @@ launch() {
         : >"$home/configured"
     fi
     arguments
+    # Half the processor time of a start is the optimizing compiler's, which short tests never get back.
+    local always=("$tag" -XX:TieredStopAtLevel=1)
+    # shellcheck disable=SC2206
+    always+=(${HIGHWATER_STACK_JAVA-})
     [ ! -f "$home/log" ] || cat "$home/log" >>"$home/log.before"
     # The number is on disk before there is a server. A session of its own: an interrupt of the terminal is not for it.
     # shellcheck disable=SC2016
-    setsid bash -c 'echo $$ >"$1"; shift; exec "$@"' stack "$home/pid" "$java" "$tag" "${run[@]}" \
+    setsid bash -c 'echo $$ >"$1"; shift; exec "$@"' stack "$home/pid" "$java" "${always[@]}" "${run[@]}" \
         >"$home/log" 2>&1 </dev/null &
     disown
 }
@@ -147,7 +151,7 @@ state() {
 # http_status PORT PATH: without a client that may not be installed
 http_status() {
     local line
-    exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
     read -r -t 5 line <&3 || line=''
     exec 3>&-
