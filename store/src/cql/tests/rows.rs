@@ -185,6 +185,31 @@ fn a_page_and_a_count_of_alerts_have_their_bounds() {
 }
 
 #[test]
+fn a_cluster_that_is_late_is_asked_for_less_and_the_caller_told() {
+    let Some(node) = node("a_cluster_that_is_late_is_asked_for_less_and_the_caller_told") else { return };
+    let here = scratch(&node);
+    let cluster = Arc::clone(&here.store.cluster);
+    let hurried = here.store.runtime.run(async move {
+        let puts = Puts::prepare(&cluster.session, &cluster.config.keyspace, "").await?;
+        Ok(cluster.puts.set(puts.hurried()).is_ok())
+    });
+    assert_eq!(hurried, Ok(true));
+    let before = here.store.counts().concurrency;
+    let write = [Write::Score(score("d", "m", 5, 1, 100))];
+    let error = here.write(&write).unwrap_err();
+    assert!(matches!(&error, StoreError::Retry(text) if text.contains("is overloaded")), "{error:?}");
+    let counts = here.store.counts();
+    assert!(counts.concurrency <= before / 2, "{counts:?}");
+    // Two groups, each three times at most, all of them late.
+    assert!(counts.overloads == counts.requests && (3..=6).contains(&counts.requests), "{counts:?}");
+    assert!((2..=4).contains(&counts.repeats), "{counts:?}");
+    // The same again, by one that waits: nothing is lost or doubled.
+    let patient = CqlStore::open(here.config.clone()).unwrap();
+    patient.write(&write).unwrap();
+    assert_eq!((here.count().unwrap().scores, patient.counts().repeats), (1, 0));
+}
+
+#[test]
 fn it_may_be_called_from_a_thread_of_another_runtime() {
     let Some(node) = node("it_may_be_called_from_a_thread_of_another_runtime") else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
