@@ -149,12 +149,10 @@ impl CqlStore {
         }
     }
 
-    fn ask<T: Send + 'static, F: Future<Output = Result<T, StoreError>> + Send>(
-        &self,
-        question: impl FnOnce(Arc<Cluster>) -> F + Send + 'static,
-    ) -> Result<T, StoreError>
+    fn ask<T, F>(&self, question: impl FnOnce(Arc<Cluster>) -> F + Send + 'static) -> Result<T, StoreError>
     where
-        F: 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         self.runtime.run(question(Arc::clone(&self.cluster)))
     }

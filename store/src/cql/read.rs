@@ -96,8 +96,7 @@ impl Reader<'_> {
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(at_once.min(rest.len()));
                 let missing = wanted.saturating_sub(found.len());
-                // Owned: a borrowed bucket would tie the future to it.
-                let asked = stream::iter(now.to_vec().into_iter().map(|bucket| ask(bucket, missing)));
+                let asked = stream::iter(now.iter().copied().map(|bucket| ask(bucket, missing)));
                 let parts: Vec<Vec<T>> = asked.buffered(PARTITIONS_AT_ONCE_MAX).try_collect().await?;
                 found.extend(parts.into_iter().flatten());
                 if found.len() >= wanted {

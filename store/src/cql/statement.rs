@@ -131,6 +131,15 @@ impl Puts {
         Ok(Self(puts))
     }
 
+    /// The same, for a cluster that never answers in time.
+    #[cfg(test)]
+    pub(super) fn hurried(mut self) -> Self {
+        for statement in &mut self.0 {
+            statement.set_request_timeout(Some(Duration::from_nanos(1)));
+        }
+        self
+    }
+
     pub(super) fn of(&self, put: Put) -> &PreparedStatement {
         &self.0[put as usize]
     }

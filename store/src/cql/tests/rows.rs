@@ -114,7 +114,10 @@ fn a_retraction_hides_its_row_and_older_ones_and_latest_tells_the_truth() {
     for (at, clock) in [(9, 120), (5, 110), (0, 100)] {
         here.write(&[Write::Aggregate(aggregate("d", at * minute, 1, clock))]).unwrap();
         assert_eq!(here.latest("d").unwrap(), std::slice::from_ref(&merged));
-        assert_eq!(here.windows("d", "temp", "1m", ALWAYS, &first(9)).unwrap().items, [merged.clone()]);
+        assert_eq!(
+            here.windows("d", "temp", "1m", ALWAYS, &first(9)).unwrap().items,
+            std::slice::from_ref(&merged)
+        );
     }
     // The series goes on.
     here.write(&[Write::Aggregate(aggregate("d", 20 * minute, 1, 140))]).unwrap();
@@ -179,6 +182,31 @@ fn a_page_and_a_count_of_alerts_have_their_bounds() {
     let rest = here.alerts(Some("d"), ALWAYS, &Page { limit: u32::MAX, cursor: page.next }).unwrap();
     assert_eq!((rest.items.len(), rest.next), (1, None));
     assert_eq!(here.count().unwrap().alerts, most.unsigned_abs() + 1);
+}
+
+#[test]
+fn a_cluster_that_is_late_is_asked_for_less_and_the_caller_told() {
+    let Some(node) = node("a_cluster_that_is_late_is_asked_for_less_and_the_caller_told") else { return };
+    let here = scratch(&node);
+    let cluster = Arc::clone(&here.store.cluster);
+    let hurried = here.store.runtime.run(async move {
+        let puts = Puts::prepare(&cluster.session, &cluster.config.keyspace, "").await?;
+        Ok(cluster.puts.set(puts.hurried()).is_ok())
+    });
+    assert_eq!(hurried, Ok(true));
+    let before = here.store.counts().concurrency;
+    let write = [Write::Score(score("d", "m", 5, 1, 100))];
+    let error = here.write(&write).unwrap_err();
+    assert!(matches!(&error, StoreError::Retry(text) if text.contains("is overloaded")), "{error:?}");
+    let counts = here.store.counts();
+    assert!(counts.concurrency <= before / 2, "{counts:?}");
+    // Two groups, each three times at most, all of them late.
+    assert!(counts.overloads == counts.requests && (3..=6).contains(&counts.requests), "{counts:?}");
+    assert!((2..=4).contains(&counts.repeats), "{counts:?}");
+    // The same again, by one that waits: nothing is lost or doubled.
+    let patient = CqlStore::open(here.config.clone()).unwrap();
+    patient.write(&write).unwrap();
+    assert_eq!((here.count().unwrap().scores, patient.counts().repeats), (1, 0));
 }
 
 #[test]
