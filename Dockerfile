@@ -8,6 +8,8 @@ FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ libssl-dev make pkg-config \
     && rm -rf /var/lib/apt/lists/*
+# Into the program: the last image has no zlib.
+ENV LIBZ_SYS_STATIC=1
 WORKDIR /src
 COPY . .
 ARG FEATURES=""
