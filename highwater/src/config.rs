@@ -11,6 +11,7 @@ pub(crate) mod store;
 
 use self::journal::{JournalConfig, Librdkafka, RawJournal};
 use self::process::{AdminConfig, RawAdmin, RawScoring, ScoringConfig};
+use self::registry::{RawRegistry, RegistrySettings};
 use self::store::{RawStore, StoreConfig};
 use crate::cli::ConfigArgs;
 use crate::exit::Usage;
@@ -21,7 +22,6 @@ use chassis::telemetry::{LogConfig, RawLog};
 use dashboard::{DashboardConfig, RawDashboard};
 use ingest::{IngestConfig, RawIngest};
 use processor::config::{ProcessorConfig, RawPipelineConfig, RawProcessorConfig};
-use self::registry::{RawRegistry, RegistrySettings};
 use schemas::pipeline::Pipeline;
 use sink::{RawSink, SinkConfig};
 use std::path::PathBuf;

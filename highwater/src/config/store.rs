@@ -153,10 +153,7 @@ impl fmt::Display for Copies {
     }
 }
 
-fn copies_or_none<S: Serializer>(
-    copies: &Option<Copies>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn copies_or_none<S: Serializer>(copies: &Option<Copies>, serializer: S) -> Result<S::Ok, S::Error> {
     match copies {
         Some(copies) => serializer.collect_str(copies),
         None => serializer.serialize_none(),
