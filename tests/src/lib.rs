@@ -12,11 +12,13 @@
 //! * A process that a test started is gone when the test is over, also when it fails.
 
 mod binary;
+mod cluster;
 mod instance;
 mod real;
 mod wait;
 
 pub use binary::{Finished, highwater};
+pub use cluster::Cluster;
 pub use instance::{Answer, Home, Instance};
 pub use real::real;
 pub use wait::{WAIT_MAX, eventually, for_at_most};

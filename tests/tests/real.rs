@@ -1,5 +1,7 @@
 //! Scenarios with real servers: Kafka, Cassandra and a schema registry, as `tests/stack/up` brings them up. Every test
 //! here is named `real_...` and starts by asking `e2e::real` for its servers.
 
+#[path = "real/pipeline.rs"]
+mod pipeline;
 #[path = "real/servers.rs"]
 mod servers;

@@ -1,6 +1,6 @@
 //! `store`: keyspace and tables of a cluster.
 
-use crate::cli::{DeployArgs, StoreAction};
+use crate::cli::StoreAction;
 use crate::config::store::StoreAt;
 use crate::config::{Base, Settings};
 use crate::exit::Outcome;
