@@ -36,6 +36,11 @@ pub struct Outputs {
     behind: BTreeMap<i64, Next>,
 }
 
+/// Bytes and outputs that room is kept for between two cuts: when a window of a whole fleet ends at once there are a
+/// hundred times as many, for one cut.
+const ARENA_KEPT: usize = 1 << 20;
+const ENTRIES_KEPT: usize = 8_192;
+
 /// The index that the next output to each topic gets.
 type Next = [u32; Topic::ALL.len()];
 
@@ -129,7 +134,9 @@ impl Outputs {
     /// Throws everything away.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
+        self.arena.shrink_to(ARENA_KEPT);
         self.entries.clear();
+        self.entries.shrink_to(ENTRIES_KEPT);
         self.offset = -1;
         self.next = Next::default();
         self.newest = -1;

@@ -266,7 +266,7 @@ impl PartitionState {
     #[must_use]
     pub fn explain(&self, device: &str) -> Option<(DeviceState, Option<Micros>)> {
         let slot = self.core.windows.find(device)?;
-        Some((self.core.windows.explain(slot), self.core.fleet.entry(slot).last_receipt))
+        Some((self.core.windows.explain(slot), self.core.fleet.entry(slot).last_receipt()))
     }
 
     /// Device ids after `after` in alphabetical order, at most so many.

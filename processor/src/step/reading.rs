@@ -216,7 +216,7 @@ fn measure(
                 let room = entry.metrics.len() < most;
                 match known.or_else(|| if room { names.intern(name) } else { None }) {
                     Some(metric) if room => {
-                        entry.metrics.push(metric);
+                        entry.learn(metric);
                         (metric, true)
                     }
                     Some(metric) if watched => {

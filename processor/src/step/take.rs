@@ -76,7 +76,7 @@ impl Core {
     fn stalled(&mut self, receipt: Micros, out: &mut Outputs) {
         while let Some(slot) = self.fleet.next_stalled(receipt) {
             let entry = self.fleet.entry(slot);
-            let last = entry.last_receipt.unwrap_or(receipt);
+            let last = entry.last_receipt().unwrap_or(receipt);
             let message = format!(
                 "`{}` has sent nothing for {} s",
                 entry.id.as_str(),

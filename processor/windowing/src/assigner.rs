@@ -47,18 +47,6 @@ pub(crate) fn boundary(assigner: Assigner, max_event: Micros) -> Micros {
     if start == max_event { start } else { start.saturating_add(width.max(1)) }
 }
 
-/// Panes that a device of steady readings keeps at most.
-pub(crate) fn panes_kept(assigner: Assigner, disorder: Micros, lateness: Micros) -> usize {
-    let after = disorder.max(0).saturating_add(lateness.max(0));
-    let (width, before) = match assigner {
-        Assigner::Tumbling { size, .. } => (size, 0),
-        Assigner::Hopping { size, advance } => (advance, size),
-        Assigner::Session { gap } => (gap, 0),
-    };
-    let kept = before.saturating_add(after) / width.max(1);
-    usize::try_from(kept).unwrap_or(0).saturating_add(2)
-}
-
 /// Most windows that one event time falls into.
 pub(crate) fn windows_max(assigner: Assigner) -> u64 {
     match assigner {
