@@ -16,11 +16,14 @@ mod full;
 mod scanner;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use crate::grammar::{ReadingLimits, too_large};
 use crate::reason::Reject;
+use crate::usual::Usual;
 use crate::view::{Parts, ReadingView};
 pub use device::parse_device;
+use usual::JsonLayout;
 
 /// Parses JSON readings, one after another, in scratch of its own.
 #[derive(Debug, Default)]
@@ -28,6 +31,7 @@ pub struct ReadingParser {
     pub(crate) limits: ReadingLimits,
     pub(crate) buffer: String,
     pub(crate) parts: Parts,
+    usual: Usual<JsonLayout>,
 }
 
 impl ReadingParser {
@@ -45,9 +49,18 @@ impl ReadingParser {
         if json.len() > self.limits.reading_bytes_max {
             return Err(too_large(json.len(), &self.limits));
         }
+        if self.usual.read(|layout| layout.read(json, &self.limits)) {
+            let found = self.usual.found();
+            return Ok(ReadingView::of_layout(&found.layout, json, &found.parts));
+        }
+        self.parse_unusual(json)
+    }
+
+    fn parse_unusual<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
         if let Ok(text) = std::str::from_utf8(json) {
             self.parts.clear();
             if scanner::scan(text, &self.limits, &mut self.parts).is_some() {
+                self.usual.miss(|| JsonLayout::learn(text, &self.parts));
                 return Ok(ReadingView::new(text, &self.parts));
             }
         }

@@ -23,6 +23,7 @@ pub mod raw;
 pub mod reason;
 pub mod record;
 pub mod topic;
+pub mod usual;
 pub mod view;
 
 /// Microseconds since the Unix epoch, or a span of microseconds.

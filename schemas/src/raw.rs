@@ -4,7 +4,7 @@
 //! foreign. Readings pass the same checks whichever way they came.
 
 use crate::avro::{Datum as _, Input};
-use crate::codec::{Codec, Datum, DecodeError, MAGIC, foreign_bytes};
+use crate::codec::{Codec, Datum, DecodeError, FRAME_BYTES, MAGIC, foreign_bytes};
 use crate::contract::Subject;
 use crate::grammar::{
     ReadingLimits, bad_seq, check_boot, check_device_id, duplicate, no_measurements, not_finite, too_large,
@@ -13,10 +13,13 @@ use crate::grammar::{
 use crate::json::ReadingParser;
 use crate::reason::{Reject, RejectReason};
 use crate::record::{Control, Device, End, Measured, Raw};
+use crate::usual::Usual;
 use crate::view::{Parts, ReadingView, Seen, Span};
+use usual::AvroLayout;
 
 #[cfg(test)]
 mod tests;
+mod usual;
 
 /// A record of `iot.raw`; a reading is borrowed.
 #[derive(Clone, Debug)]
@@ -53,6 +56,7 @@ pub struct RawDecoder {
     parser: ReadingParser,
     texts: Vec<u8>,
     resolved: Vec<u8>,
+    usual: Usual<AvroLayout>,
 }
 
 impl RawDecoder {
@@ -74,7 +78,16 @@ impl RawDecoder {
         bare_json: bool,
     ) -> Result<RawView<'d>, DecodeError> {
         match value.first() {
-            Some(&MAGIC) => self.decode_framed(codec, value),
+            Some(&MAGIC) => {
+                if let Some(start) = codec.reading_at(value)
+                    && value.len() <= self.parser.limits.reading_bytes_max
+                    && self.usual.read(|layout| layout.read(value, start, &self.parser.limits))
+                {
+                    let found = self.usual.found();
+                    return Ok(RawView::Reading(ReadingView::of_layout(&found.layout, value, &found.parts)));
+                }
+                self.decode_framed(codec, value)
+            }
             _ if value.trim_ascii_start().first() == Some(&b'{') => {
                 if !bare_json {
                     let detail = "the value is bare JSON, which is switched off; expected framed Avro";
@@ -105,6 +118,7 @@ impl RawDecoder {
                 read_reading(&mut input, limits, &mut self.texts, parts)?;
                 let text = std::str::from_utf8(&self.texts)
                     .map_err(|why| Reject::new(RejectReason::MalformedAvro, why.to_string()))?;
+                self.usual.miss(|| AvroLayout::learn(parts, text));
                 return Ok(RawView::Reading(ReadingView::new(text, parts)));
             }
             1 => RawView::Device(Device::read(&mut input, "record")?),
@@ -259,6 +273,13 @@ fn read_reading(
 }
 
 impl Codec {
+    /// Where the reading begins in a framed value in this build's layout; none: it is something else.
+    #[inline]
+    fn reading_at(&self, value: &[u8]) -> Option<usize> {
+        let [MAGIC, a, b, c, d, 0, ..] = value else { return None };
+        (u32::from_be_bytes([*a, *b, *c, *d]) == self.id(Subject::Raw)).then_some(FRAME_BYTES + 1)
+    }
+
     /// Appends the framed Avro of a reading, without an owned one in between; the bytes are those of
     /// `encode(&Raw::Reading(view.to_owned()))`.
     pub fn encode_reading(&self, view: &ReadingView<'_>, out: &mut Vec<u8>) {
