@@ -12,14 +12,16 @@ mod bytes;
 mod fleet;
 mod models;
 mod names;
+mod plan;
 mod rules;
 mod saving;
 
 pub(crate) use books::Books;
 pub use bytes::Damaged;
-pub(crate) use fleet::{Fleet, Repeat, Version};
+pub(crate) use fleet::{Entry, Fleet, Repeat, Version};
 pub(crate) use models::Numbers;
 pub(crate) use names::Names;
+pub(crate) use plan::How;
 pub use rules::TooManyNames;
 pub(crate) use rules::{Check, Rules, settings};
 pub(crate) use saving::{FORMAT, LoadError, canonical};

@@ -5,7 +5,7 @@ use super::letters::Source;
 use super::take::{Mark, Taking};
 use crate::mutation::{self, Mutation};
 use crate::outputs::Outputs;
-use crate::state::{Check, Core, Fleet, Names, PartitionState, Repeat, Rules};
+use crate::state::{Check, Core, Entry, Fleet, How, Names, PartitionState, Repeat, Rules};
 use journal::port::RecordRef;
 use schemas::Micros;
 use schemas::codec::Codec;
@@ -122,11 +122,11 @@ impl Core {
         receipt: Micros,
         view: &ReadingView<'_>,
     ) -> Result<Judged, Reject> {
-        let device_id = view.device_id();
+        let device_id = view.device_id_bytes();
         // Where a device belongs never changes: one that is known has been through the gate.
-        let known = self.windows.find(device_id).filter(|_| record.key == Some(device_id.as_bytes()));
+        let known = if record.key == Some(device_id) { self.windows.find_bytes(device_id) } else { None };
         if known.is_none() {
-            self.gate(record, device_id)?;
+            self.gate(record, view.device_id())?;
         }
         let Some(pipeline) = &self.rules.pipeline else { return Err(no_configuration()) };
         let (drop_repeats, clock_ahead) = (pipeline.drop_repeats, pipeline.time.clock_ahead);
@@ -143,10 +143,12 @@ impl Core {
             Some(slot) => slot,
             None => self
                 .windows
-                .locate(device_id, receipt)
+                .locate(view.device_id(), receipt)
                 .map_err(|limit| Reject::new(RejectReason::DeviceLimit, limit.to_string()))?,
         };
-        if let Some(overrides) = self.fleet.admit(slot, device_id) {
+        if !self.fleet.has(slot)
+            && let Some(overrides) = self.fleet.admit(slot, view.device_id())
+        {
             self.windows.set_overrides(slot, overrides);
         }
         let mut beyond_horizon = false;
@@ -192,20 +194,81 @@ impl Repeat {
 fn measure(
     measured: &mut Vec<Measure>,
     names: &mut Names,
-    rules: &Rules,
+    rules: &mut Rules,
     fleet: &mut Fleet,
     slot: Slot,
     view: &ReadingView<'_>,
 ) -> Result<i64, Reject> {
+    let entry = fleet.entry_mut(slot);
+    let mut unnamed = 0;
+    if !measure_by_plan(measured, names, rules, entry, view) {
+        unnamed = measure_each(measured, names, rules, entry, view);
+    }
+    if let Some(version) = entry.current()
+        && !version.calibration.is_empty()
+    {
+        for measure in measured {
+            let channel = version.calibration.iter().find(|(metric, ..)| *metric == measure.metric);
+            if let (Some((_, scale, offset)), Some(raw)) = (channel, measure.raw) {
+                let value = raw * scale + offset;
+                if !value.is_finite() {
+                    return Err(not_finite(names.name(measure.metric), raw, *scale, *offset));
+                }
+                measure.value = Some(value);
+            }
+        }
+    }
+    Ok(unnamed)
+}
+
+/// Collects them by what is known of the layout; false: something is new, and every measurement must be looked at.
+#[inline]
+fn measure_by_plan(
+    measured: &mut Vec<Measure>,
+    names: &Names,
+    rules: &mut Rules,
+    entry: &Entry,
+    view: &ReadingView<'_>,
+) -> bool {
+    let Some(layout) = view.layout() else { return false };
+    measured.clear();
+    for wanted in rules.wanted(layout, names) {
+        let (raw, boolean) = number_of(view.measured(wanted.place).unwrap_or(Measured::Null));
+        let (metric, aggregated) = match wanted.how {
+            How::Named(metric) => (metric, true),
+            How::Own { metric, .. } if !boolean && entry.metrics.contains(&metric) => (metric, true),
+            How::Own { metric, watched } if boolean && watched => (metric, false),
+            How::Own { .. } | How::New if boolean => continue,
+            How::Own { .. } | How::New => return false,
+            How::Watched(metric) => (metric, false),
+        };
+        measured.push(Measure { metric, value: raw, raw, aggregated });
+    }
+    true
+}
+
+/// A measurement as a number, and whether it was a boolean.
+#[inline]
+fn number_of(value: Measured) -> (Option<f64>, bool) {
+    match value {
+        Measured::Null => (None, false),
+        Measured::Number(number) => (Some(number), false),
+        Measured::Bool(truth) => (Some(f64::from(u8::from(truth))), true),
+    }
+}
+
+/// Looks at every measurement; returns how many had no room among the names.
+fn measure_each(
+    measured: &mut Vec<Measure>,
+    names: &mut Names,
+    rules: &Rules,
+    entry: &mut Entry,
+    view: &ReadingView<'_>,
+) -> i64 {
     measured.clear();
     let mut unnamed = 0;
-    let entry = fleet.entry_mut(slot);
     for (place, (name, value)) in view.measurements().enumerate() {
-        let (raw, boolean) = match value {
-            Measured::Null => (None, false),
-            Measured::Number(number) => (Some(number), false),
-            Measured::Bool(truth) => (Some(f64::from(u8::from(truth))), true),
-        };
+        let (raw, boolean) = number_of(value);
         let known = names.find(place, name);
         let named = known.is_some_and(|metric| rules.is_named(metric));
         let watched = known.is_some_and(|metric| rules.is_watched(metric));
@@ -234,21 +297,7 @@ fn measure(
         };
         measured.push(Measure { metric, value: raw, raw, aggregated });
     }
-    if let Some(version) = entry.current()
-        && !version.calibration.is_empty()
-    {
-        for measure in measured {
-            let channel = version.calibration.iter().find(|(metric, ..)| *metric == measure.metric);
-            if let (Some((_, scale, offset)), Some(raw)) = (channel, measure.raw) {
-                let value = raw * scale + offset;
-                if !value.is_finite() {
-                    return Err(not_finite(names.name(measure.metric), raw, *scale, *offset));
-                }
-                measure.value = Some(value);
-            }
-        }
-    }
-    Ok(unnamed)
+    unnamed
 }
 
 /// Whether every filter lets the reading pass.
