@@ -29,6 +29,8 @@ pub struct Outputs {
     offset: i64,
     receipt: Micros,
     next: Next,
+    /// The record has outputs: `next` is not all zeros.
+    numbered: bool,
     /// Greatest offset so far.
     newest: i64,
     /// Where the numbering of records that are behind stands: while readings wait for their scores, a record has
@@ -67,23 +69,27 @@ impl Outputs {
             offset: -1,
             receipt: 0,
             next: Next::default(),
+            numbered: false,
             newest: -1,
             behind: BTreeMap::new(),
         }
     }
 
     /// Outputs from now on are the work of the record at `offset`, at the receipt time `receipt` of the partition.
+    #[inline]
     pub(crate) fn at(&mut self, offset: i64, receipt: Micros) {
         if offset != self.offset {
-            if self.next != Next::default() {
+            if self.numbered {
                 self.behind.insert(self.offset, self.next);
+                self.next = Next::default();
+                self.numbered = false;
             }
-            self.next = if offset > self.newest {
+            if offset > self.newest {
                 self.newest = offset;
-                Next::default()
-            } else {
-                self.behind.remove(&offset).unwrap_or_default()
-            };
+            } else if let Some(next) = self.behind.remove(&offset) {
+                self.next = next;
+                self.numbered = true;
+            }
             self.offset = offset;
         }
         self.receipt = receipt;
@@ -107,6 +113,7 @@ impl Outputs {
         debug_assert_eq!(self.arena.last(), Some(&0), "the write clock is the last field and still 0");
         let index = self.next[topic as usize];
         self.next[topic as usize] += 1;
+        self.numbered = true;
         self.entries.push(Entry {
             offset: self.offset,
             topic: topic as u8,
@@ -139,6 +146,7 @@ impl Outputs {
         self.entries.shrink_to(ENTRIES_KEPT);
         self.offset = -1;
         self.next = Next::default();
+        self.numbered = false;
         self.newest = -1;
         self.behind.clear();
     }

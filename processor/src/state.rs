@@ -81,6 +81,8 @@ pub(crate) struct Scratch {
     pub(crate) values: Vec<Value<'static>>,
     pub(crate) aggregate: Aggregate,
     pub(crate) evicted: Vec<Slot>,
+    /// Of the reading that was judged last, if it may be repeated.
+    pub(crate) repeat: Option<Repeat>,
 }
 
 impl Default for Scratch {
@@ -89,6 +91,7 @@ impl Default for Scratch {
             measured: Vec::new(),
             values: Vec::new(),
             evicted: Vec::new(),
+            repeat: None,
             aggregate: Aggregate {
                 device_id: String::new(),
                 metric: String::new(),

@@ -46,17 +46,28 @@ impl ReadingParser {
     /// # Errors
     /// The first thing that is wrong with it, naming the field, what was found and what would be right.
     pub fn parse<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
+        if self.read_usual(json) { Ok(self.usual_view(json)) } else { self.parse_unusual(json) }
+    }
+
+    /// Reads by a layout that is known, if one fits.
+    #[inline]
+    pub(crate) fn read_usual(&mut self, json: &[u8]) -> bool {
+        json.len() <= self.limits.reading_bytes_max
+            && self.usual.read(|layout| layout.read(json, &self.limits))
+    }
+
+    /// What was read last.
+    #[inline]
+    pub(crate) fn usual_view<'d>(&'d self, json: &'d [u8]) -> ReadingView<'d> {
+        let found = self.usual.found();
+        ReadingView::of_layout(&found.layout, json, &found.parts)
+    }
+
+    /// Reads by no layout.
+    pub(crate) fn parse_unusual<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
         if json.len() > self.limits.reading_bytes_max {
             return Err(too_large(json.len(), &self.limits));
         }
-        if self.usual.read(|layout| layout.read(json, &self.limits)) {
-            let found = self.usual.found();
-            return Ok(ReadingView::of_layout(&found.layout, json, &found.parts));
-        }
-        self.parse_unusual(json)
-    }
-
-    fn parse_unusual<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
         if let Ok(text) = std::str::from_utf8(json) {
             self.parts.clear();
             if scanner::scan(text, &self.limits, &mut self.parts).is_some() {

@@ -15,6 +15,7 @@ use schemas::reason::{Reject, RejectReason};
 use schemas::record::{Measured, Stage};
 use schemas::view::ReadingView;
 use windowing::api::{Metric, Sequence, Slot, Value};
+use windowing::id::is_same;
 
 /// Values of a reading at most: the decoder's own limit with room to spare.
 pub(super) const VALUES_MAX: usize = 128;
@@ -39,7 +40,13 @@ pub(crate) struct Measure {
 
 /// What is left to do with a reading.
 enum Judged {
-    Take { slot: Slot, event_time: Micros, restamped: bool, repeat: Option<Repeat>, beyond_horizon: bool },
+    /// What it is compared with for repeats is left in the scratch.
+    Take {
+        slot: Slot,
+        event_time: Micros,
+        restamped: bool,
+        beyond_horizon: bool,
+    },
     Duplicate(Slot),
     Filtered(Slot),
 }
@@ -68,12 +75,13 @@ impl PartitionState {
             }
         };
         match judged {
-            Judged::Take { slot, event_time, restamped, repeat, beyond_horizon } => {
+            Judged::Take { slot, event_time, restamped, beyond_horizon } => {
                 let untimed = restamped || view.event_time().is_none();
                 // Below the horizon and without a time of its own it says nothing about where the counter stands.
                 let seq = view.seq().filter(|_| !(untimed && beyond_horizon));
                 let mark = seq.map(|seq| Mark { boot: view.boot(), seq });
                 let source = Source::of(record);
+                let repeat = self.core.scratch.repeat.take();
                 let taking = Taking { slot, receipt, event_time, restamped, mark, repeat, source };
                 if self.lane.is_idle() {
                     self.take_now(&taking, view, out);
@@ -106,8 +114,10 @@ impl PartitionState {
         self.core.pass(taking.source.offset, taking.receipt, &mut self.lane, out);
         let mut values = std::mem::take(&mut self.core.scratch.values);
         values.clear();
-        let wanted = self.core.scratch.measured.iter().filter(|measure| measure.aggregated);
-        values.extend(wanted.map(|m| Value { metric: m.metric, value: m.value, scores: &[] }));
+        // A loop and not `extend`: with one value or two, asking for room for all of them costs more than taking them.
+        for measure in self.core.scratch.measured.iter().filter(|measure| measure.aggregated) {
+            values.push(Value { metric: measure.metric, value: measure.value, scores: &[] });
+        }
         self.core.take(taking, &values, out, || Some(view.to_owned()));
         self.core.scratch.values = values;
     }
@@ -124,12 +134,14 @@ impl Core {
     ) -> Result<Judged, Reject> {
         let device_id = view.device_id_bytes();
         // Where a device belongs never changes: one that is known has been through the gate.
-        let known = if record.key == Some(device_id) { self.windows.find_bytes(device_id) } else { None };
+        let own = record.key.is_some_and(|key| is_same(key, device_id));
+        let known = if own { self.windows.find_bytes(device_id) } else { None };
         if known.is_none() {
             self.gate(record, view.device_id())?;
         }
         let Some(pipeline) = &self.rules.pipeline else { return Err(no_configuration()) };
         let (drop_repeats, clock_ahead) = (pipeline.drop_repeats, pipeline.time.clock_ahead);
+        self.scratch.repeat = None;
         let mut event_time = view.event_time().unwrap_or(receipt);
         let mut restamped = false;
         if event_time > receipt.saturating_add(pipeline.time.max_ahead) {
@@ -161,7 +173,6 @@ impl Core {
                 Sequence::BeyondHorizon => beyond_horizon = true,
             }
         }
-        let mut repeat = None;
         if drop_repeats && view.seq().is_none() {
             // Readings without a time of their own have that in common.
             let event_time = view.event_time().unwrap_or(Micros::MIN);
@@ -169,7 +180,7 @@ impl Core {
             if self.fleet.entry(slot).repeat.as_deref().is_some_and(|last| last.repeats(&this)) {
                 return Ok(Judged::Duplicate(slot));
             }
-            repeat = Some(this);
+            self.scratch.repeat = Some(this);
         }
         let Self { scratch, names, rules, fleet, books, .. } = self;
         let unnamed = measure(&mut scratch.measured, names, rules, fleet, slot, view)?;
@@ -177,7 +188,7 @@ impl Core {
             return Ok(Judged::Filtered(slot));
         }
         books.unnamed_values += unnamed;
-        Ok(Judged::Take { slot, event_time, restamped, repeat, beyond_horizon })
+        Ok(Judged::Take { slot, event_time, restamped, beyond_horizon })
     }
 }
 

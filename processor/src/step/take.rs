@@ -131,15 +131,16 @@ impl Core {
         }
         let observation = Observation { event_time: taking.event_time, offset: taking.source.offset, values };
         let (windows, mut emit) = self.emitting(out);
-        match windows.observe(taking.slot, &observation, &mut emit) {
+        // By reference: moving it about costs more than what is done with it.
+        match &windows.observe(taking.slot, &observation, &mut emit) {
             Ok(taken) => {
                 self.fleet.touch(taking.slot, taking.receipt);
                 self.remember(taking.slot, taking.event_time, taking.mark, taking.repeat);
-                self.count(taking, &taken, out, owned);
+                self.count(taking, taken, out, owned);
                 true
             }
             Err(limit) => {
-                self.pane_limit(taking, limit, out);
+                self.pane_limit(taking, *limit, out);
                 false
             }
         }

@@ -9,10 +9,10 @@ use crate::api::{Assigner, Micros};
 #[inline]
 pub(crate) fn floor(at: Micros, width: Micros, offset: Micros) -> Micros {
     let width = width.max(1);
-    let shift = offset.rem_euclid(width);
+    let shift = if offset == 0 { 0 } else { offset.rem_euclid(width) };
     // The remainder of the difference, without forming a difference that could overflow.
-    let over = (at.rem_euclid(width) - shift).rem_euclid(width);
-    at.saturating_sub(over)
+    let over = at.rem_euclid(width) - shift;
+    at.saturating_sub(if over < 0 { over + width } else { over })
 }
 
 /// Starts of the windows of `size` every `advance` that contain `at`, ascending.

@@ -66,8 +66,16 @@ impl Device {
             let mut hint = usize::MAX;
             match rule.assigner {
                 Assigner::Tumbling { size, offset } => {
-                    let start = assigner::floor(at, size, offset);
-                    let end = start.saturating_add(size.max(1));
+                    let (start, end) = match self.tracks[index].last_around(scope.shelf, at) {
+                        Some((last, start, end)) => {
+                            hint = last;
+                            (start, end)
+                        }
+                        None => {
+                            let start = assigner::floor(at, size, offset);
+                            (start, start.saturating_add(size.max(1)))
+                        }
+                    };
                     let verdict = self.add_fixed(index, (start, end), &mut hint, reading, &standing, scope);
                     note(taken, window, start, end, &verdict);
                 }

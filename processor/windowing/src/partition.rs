@@ -18,6 +18,7 @@ use crate::assigner;
 use crate::configure;
 use crate::device::Device;
 use crate::effects::{Rearm, Scope};
+use crate::id::is_same;
 use crate::mutation::{Mutant, Mutation};
 use crate::pages::Pages;
 use crate::shelf::Shelf;
@@ -36,6 +37,9 @@ pub struct Partition {
     now: Micros,
     settings: Settings,
     configured: bool,
+    /// Of the settings: most accumulators that one value may add, and whether a window emits early by the clock.
+    accumulators_max: u64,
+    early: bool,
     slots: Pages<Option<Device>>,
     shelf: Shelf,
     free: BinaryHeap<Reverse<u32>>,
@@ -68,6 +72,8 @@ impl Partition {
                 models: 0,
             },
             configured: false,
+            accumulators_max: 0,
+            early: false,
             slots: Pages::default(),
             shelf: Shelf::default(),
             free: BinaryHeap::new(),
@@ -94,6 +100,7 @@ impl Partition {
     pub fn configure(&mut self, settings: Settings, receipt_now: Micros, sink: &mut impl Sink) {
         self.now = self.now.max(receipt_now);
         let old = std::mem::replace(&mut self.settings, settings);
+        self.read_settings();
         let first = !std::mem::replace(&mut self.configured, true);
         let mapping = configure::mapping(&old.windows, &self.settings.windows);
         let removed = (0..old.windows.len()).filter(|k| !mapping.contains(&Some(*k)));
@@ -174,7 +181,7 @@ impl Partition {
     #[inline]
     pub fn find_bytes(&self, device: &[u8]) -> Option<Slot> {
         let is_it = |slot: &u32| {
-            self.slots[*slot as usize].as_ref().is_some_and(|known| known.id.as_bytes() == device)
+            self.slots[*slot as usize].as_ref().is_some_and(|known| is_same(known.id.as_bytes(), device))
         };
         self.index.find(hash(device), is_it).map(|slot| Slot(*slot))
     }
@@ -200,11 +207,13 @@ impl Partition {
     }
 
     /// What a sequence number is to a device; remembers nothing.
+    #[inline]
     pub fn sequence(&self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) -> Sequence {
         self.device(slot).boots.ask(boot, seq, event_time)
     }
 
     /// Remembers the sequence number of an accepted reading.
+    #[inline]
     pub fn mark(&mut self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) {
         let mutant = self.mutant;
         self.device_mut(slot).boots.mark(boot, seq, event_time, mutant);
@@ -232,7 +241,7 @@ impl Partition {
         sink: &mut impl Sink,
     ) -> Result<Taken, PaneLimit> {
         let may_add = self.panes_of_reading_max(reading.values.len());
-        let Self { settings, slots, shelf, panes, order, mutant, now, .. } = self;
+        let Self { settings, early, slots, shelf, panes, order, mutant, now, .. } = self;
         let device = slots[slot.0 as usize].as_mut().expect("the slot is occupied");
         if panes.saturating_add(may_add) > settings.panes_max {
             let added = device.accumulators_added(shelf, reading, &settings.windows, *mutant);
@@ -253,7 +262,9 @@ impl Partition {
             rearm: Rearm::No,
         };
         let mut taken = Taken::default();
-        device.move_early_clocks(scope.shelf, scope.now, scope.windows, scope.mutant);
+        if *early {
+            device.move_early_clocks(scope.shelf, scope.now, scope.windows, scope.mutant);
+        }
         device.contribute(reading, &mut scope, &mut taken, sink);
         let late = taken.panes == 0 && !taken.refused.is_empty();
         let before = device.clocks;
@@ -302,18 +313,18 @@ impl Partition {
     /// first when those queued could reach `panes_max`, so that refusals do not depend on where its batches end.
     #[inline]
     pub fn panes_of_reading_max(&self, values: usize) -> u32 {
-        let each: u64 = self
-            .settings
-            .windows
-            .iter()
-            .map(|rule| match rule.assigner {
-                crate::api::Assigner::Hopping { .. } => {
-                    assigner::windows_max(rule.assigner).saturating_add(1)
-                }
-                _ => 1,
-            })
-            .fold(0, u64::saturating_add);
-        u32::try_from(each.saturating_mul(values as u64)).unwrap_or(u32::MAX)
+        u32::try_from(self.accumulators_max.saturating_mul(values as u64)).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps what every reading asks of the settings.
+    fn read_settings(&mut self) {
+        let windows = &self.settings.windows;
+        let each = windows.iter().map(|rule| match rule.assigner {
+            crate::api::Assigner::Hopping { .. } => assigner::windows_max(rule.assigner).saturating_add(1),
+            _ => 1,
+        });
+        self.accumulators_max = each.fold(0, u64::saturating_add);
+        self.early = windows.iter().any(|rule| rule.early_every.is_some());
     }
 
     /// Devices.
@@ -379,6 +390,7 @@ impl Partition {
         self.slots.iter().flatten()
     }
 
+    #[inline]
     pub(crate) fn device(&self, slot: Slot) -> &Device {
         self.slots[slot.0 as usize].as_ref().expect("the slot is occupied")
     }
@@ -390,6 +402,7 @@ impl Partition {
         self.shelf.len() == tracks.map(|track| track.panes.len()).sum::<usize>()
     }
 
+    #[inline]
     fn device_mut(&mut self, slot: Slot) -> &mut Device {
         self.slots[slot.0 as usize].as_mut().expect("the slot is occupied")
     }
@@ -409,6 +422,7 @@ impl Partition {
         shelf: Shelf,
     ) -> Option<Self> {
         let mut partition = Self { now, settings, configured, slots, shelf, ..Self::new() };
+        partition.read_settings();
         for slot in 0..partition.slots.len() as u32 {
             let Some(device) = &partition.slots[slot as usize] else {
                 partition.free.push(Reverse(slot));

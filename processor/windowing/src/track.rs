@@ -88,6 +88,16 @@ impl Track {
         }
     }
 
+    /// The last pane if that time falls into it: its place, start and end. To be asked of tumbling windows: then it is
+    /// the pane of the window that the time falls into.
+    #[inline]
+    pub(crate) fn last_around(&self, shelf: &Shelf, at: Micros) -> Option<(usize, Micros, Micros)> {
+        let pane = &shelf[*self.panes.last()?];
+        let (start, end) = (pane.start, pane.end());
+        // At the beginning of time windows are cut short, and keep their length all the same.
+        (start <= at && at < end && start > Micros::MIN).then(|| (self.panes.len() - 1, start, end))
+    }
+
     /// [`Track::find`] for the next of several ascending starts: it is expected at `hint`.
     #[inline]
     pub(crate) fn find_near(&self, shelf: &Shelf, start: Micros, hint: usize) -> Result<usize, usize> {

@@ -60,19 +60,52 @@ fn many_digits_at(bytes: &[u8], mut at: usize, digits: &mut u64) -> usize {
     digits_at(bytes, at, digits)
 }
 
+/// `0` in every byte.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// The number that eight bytes write, the first one in the lowest byte; none: they are not all digits.
 #[inline]
 fn eight_digits(bytes: u64) -> Option<u64> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
     const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     // A digit has the high half 3, also when six more are added.
     let all = bytes & HIGH == ZEROS && bytes.wrapping_add(0x0606_0606_0606_0606) & HIGH == ZEROS;
-    let digits = bytes.wrapping_sub(ZEROS);
-    // Neighbours become numbers of two, four and eight digits.
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    all.then_some(joined(bytes.wrapping_sub(ZEROS)))
+}
+
+/// The number of eight decimal places, the first one in the lowest byte.
+#[inline]
+fn joined(places: u64) -> u64 {
+    // Neighbours become numbers of two, four and eight places.
+    let pairs = places.wrapping_mul(10).wrapping_add(places >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-    let eight = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
-    all.then_some(eight)
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
+/// A number without sign that ends within eight bytes: its digits as one number, how many of them are behind the
+/// point, and its length. None: it is longer, or none. How many digits measurements have changes from one to the next:
+/// a loop over them would be mispredicted, this is not.
+#[inline]
+fn short_number(bytes: u64) -> Option<(u64, usize, usize)> {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let places = bytes ^ ZEROS;
+    // In each byte that is more than nine the highest bit.
+    let others = ((places & LOW).wrapping_add(0x7676_7676_7676_7676) | places) & !LOW;
+    let whole = others.trailing_zeros() / 8;
+    if whole == 0 || whole == 8 || (whole > 1 && bytes & 0xff == u64::from(b'0')) {
+        return None;
+    }
+    let kept = |count: u32| u64::MAX >> (64 - 8 * count);
+    if bytes >> (8 * whole) & 0xff != u64::from(b'.') {
+        return Some((joined((places & kept(whole)) << (64 - 8 * whole)), 0, whole as usize));
+    }
+    let end = (others & (others - 1)).trailing_zeros() / 8;
+    let count = end - 1;
+    if end == 8 || count == whole {
+        return None;
+    }
+    // The point goes.
+    let digits = places & kept(whole) | (places >> 8) & !kept(whole) & kept(count);
+    Some((joined(digits << (64 - 8 * count)), (count - whole) as usize, end as usize))
 }
 
 /// Reads a flat reading into `parts`.
@@ -225,6 +258,14 @@ impl Scanner<'_> {
         let start = self.at;
         let negative = bytes.get(start) == Some(&b'-');
         let whole = start + usize::from(negative);
+        if let Some(eight) = bytes.get(whole..).and_then(|rest| rest.first_chunk::<8>())
+            && let Some((digits, fraction, length)) = short_number(u64::from_le_bytes(*eight))
+        {
+            self.at = whole + length;
+            #[expect(clippy::cast_precision_loss, reason = "at most seven digits: exact")]
+            let value = digits as f64 / POWERS_OF_TEN[fraction];
+            return Some(if negative { -value } else { value });
+        }
         let mut digits = 0;
         let mut end = digits_at(bytes, whole, &mut digits);
         let mut count = end - whole;
@@ -313,6 +354,43 @@ impl Scanner<'_> {
             b'f' => self.literal(b"false").map(|()| Measured::Bool(false)),
             b'n' => self.literal(b"null").map(|()| Measured::Null),
             _ => self.number().map(Measured::Number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same by a loop.
+    fn slowly(text: &[u8]) -> Option<(u64, usize, usize)> {
+        let mut digits = 0;
+        let whole = digits_at(text, 0, &mut digits);
+        let mut end = whole;
+        if text.get(whole) == Some(&b'.') {
+            end = digits_at(text, whole + 1, &mut digits);
+        }
+        let fraction = end.saturating_sub(whole + 1);
+        let is_number = whole > 0 && !(whole > 1 && text[0] == b'0') && end != whole + 1;
+        (end < 8 && is_number).then_some((digits, fraction, end))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn eight_bytes_are_read_at_once_as_they_are_one_by_one(text in prop_oneof!["[0-9.]{8}", "[0-9]{1,4}\\.[0-9]{0,5}[,}e ]{7}", "[0-9.,e:/ -]{8}", "[\\x00-\\x7f]{8}"]) {
+            let word = u64::from_le_bytes(*text.as_bytes().first_chunk().unwrap());
+            prop_assert_eq!(short_number(word), slowly(&text.as_bytes()[..8]), "{}", text);
+            let all = text.as_bytes()[..8].iter().all(u8::is_ascii_digit);
+            let eight = all.then(|| text[..8].parse::<u64>().unwrap());
+            prop_assert_eq!(eight_digits(word), eight, "{}", text);
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_are_no_number(word in any::<u64>()) {
+            prop_assert_eq!(short_number(word), slowly(&word.to_le_bytes()));
         }
     }
 }
