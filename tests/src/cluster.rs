@@ -72,6 +72,12 @@ impl Cluster {
         self
     }
 
+    /// What it was given for a setting of every service.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.sets.iter().rev().find_map(|set| set.strip_prefix(key)?.strip_prefix('='))
+    }
+
     /// Its directory.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -168,6 +168,10 @@ impl KafkaConfig {
                 config.set(name, value);
             }
         }
+        if !self.librdkafka.contains_key("coordinator.query.interval.ms") {
+            // A tenth of it while the coordinator is away: by default a group would not be found again for a minute.
+            config.set("coordinator.query.interval.ms", "10000");
+        }
         config
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")

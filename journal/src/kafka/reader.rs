@@ -172,8 +172,14 @@ impl Reader for KafkaReader {
         }
         let onlooker = &self.onlookers[group];
         onlooker.poll(std::time::Duration::ZERO);
-        let mut committed = self.shared.committed(onlooker, &[partition])?;
-        Ok(committed.pop().flatten())
+        match self.shared.committed(onlooker, &[partition]) {
+            Ok(mut committed) => Ok(committed.pop().flatten()),
+            Err(why) => {
+                // Whatever it waits for, the next one begins by looking for the coordinator.
+                self.onlookers.remove(group);
+                Err(why)
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The adapter on a real broker (`HIGHWATER_TEST_KAFKA`): the conformance suite, and what only this home can do.
 
-mod faults;
 mod topics;
 
 use super::{KafkaConfig, KafkaJournal};

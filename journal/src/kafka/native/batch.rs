@@ -7,6 +7,8 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 use std::time::Duration;
 
+const NO_ERROR: c::rd_kafka_resp_err_t = c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+
 /// A queue of a client. It is dropped before the client.
 pub(in crate::kafka) struct Queue(NonNull<c::rd_kafka_queue_t>);
 
@@ -146,7 +148,8 @@ impl<'a> Piece<'a> {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the headers belong to the message and live as long; the index bounds the loop.
         unsafe {
-            if checked(c::rd_kafka_message_headers(self.0, &raw mut headers)).is_err() {
+            // "None" is the common answer: it must cost no error value.
+            if c::rd_kafka_message_headers(self.0, &raw mut headers) != NO_ERROR {
                 return;
             }
             for index in 0.. {
@@ -160,7 +163,7 @@ impl<'a> Piece<'a> {
                     &raw mut value,
                     &raw mut length,
                 );
-                if checked(code).is_err() {
+                if code != NO_ERROR {
                     return;
                 }
                 if let Ok(name) = CStr::from_ptr(name).to_str() {
