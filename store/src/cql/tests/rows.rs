@@ -199,9 +199,9 @@ fn a_cluster_that_is_late_is_asked_for_less_and_the_caller_told() {
     let error = here.write(&write).unwrap_err();
     assert!(matches!(&error, StoreError::Retry(text) if text.contains("is overloaded")), "{error:?}");
     let counts = here.store.counts();
-    assert!(counts.concurrency <= before / 2, "{counts:?}");
-    // Two groups, each three times at most, all of them late.
-    assert!(counts.overloads == counts.requests && (3..=6).contains(&counts.requests), "{counts:?}");
+    assert!(counts.concurrency < before, "{counts:?}");
+    // Two groups, each three times at most; one of them late every time, the other one perhaps not.
+    assert!((3..=counts.requests).contains(&counts.overloads) && counts.requests <= 6, "{counts:?}");
     assert!((2..=4).contains(&counts.repeats), "{counts:?}");
     // The same again, by one that waits: nothing is lost or doubled.
     let patient = CqlStore::open(here.config.clone()).unwrap();
