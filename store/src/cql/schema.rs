@@ -28,6 +28,10 @@ const LOCK_SECONDS: i32 = 60;
 const LOCK_WAIT: Duration = Duration::from_secs(90);
 /// Between two looks at it.
 const LOCK_POLL: Duration = Duration::from_millis(200);
+/// Attempts at looking and making, and the wait between them: a node answers with faults of its own for a moment after a
+/// table was made.
+const ATTEMPTS_MAX: u32 = 5;
+const ATTEMPT_WAIT: Duration = Duration::from_millis(500);
 /// A change of the schema waits for all nodes to agree on it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time windows of compaction over the time that rows are kept: few enough files to read, enough to drop one by one.
@@ -140,25 +144,44 @@ struct Maker<'a> {
 /// [`StoreError::Retry`] when the cluster does not answer or another program is at it for too long.
 pub(super) async fn ready(session: &Session, config: &CqlConfig) -> Result<(), StoreError> {
     let maker = Maker { session, config, place: config.place() };
-    let found = maker.found().await?;
-    if maker.is_ready(found)? {
-        return Ok(());
+    let mut attempts = 1;
+    loop {
+        match maker.ready().await {
+            // All of it may be done again.
+            Err(StoreError::Retry(why)) if attempts < ATTEMPTS_MAX => {
+                tracing::info!(%why, "looking at the tables again");
+                attempts += 1;
+                tokio::time::sleep(ATTEMPT_WAIT).await;
+            }
+            outcome => return outcome,
+        }
     }
-    if !config.create {
-        let what = match found {
-            Found::NoKeyspace => format!("the keyspace `{}` does not exist", config.keyspace),
-            _ => format!("the tables of the keyspace `{}` do not exist, or not all of them", config.keyspace),
-        };
-        return Err(StoreError::Fatal(format!(
-            "{}: {what}, and this program may not make it (`create` is off): let a role that may CREATE open it once \
-             with `create` on",
-            maker.place
-        )));
-    }
-    maker.make(found).await
 }
 
 impl Maker<'_> {
+    async fn ready(&self) -> Result<(), StoreError> {
+        let config = self.config;
+        let found = self.found().await?;
+        if self.is_ready(found)? {
+            return Ok(());
+        }
+        if !config.create {
+            let what = match found {
+                Found::NoKeyspace => format!("the keyspace `{}` does not exist", config.keyspace),
+                _ => format!(
+                    "the tables of the keyspace `{}` do not exist, or not all of them",
+                    config.keyspace
+                ),
+            };
+            return Err(StoreError::Fatal(format!(
+                "{}: {what}, and this program may not make it (`create` is off): let a role that may CREATE open it \
+                 once with `create` on",
+                self.place
+            )));
+        }
+        self.make(found).await
+    }
+
     fn is_ready(&self, found: Found) -> Result<bool, StoreError> {
         match found {
             Found::Version(VERSION) => Ok(true),
