@@ -174,10 +174,17 @@ impl ReadingLimits {
     /// `bad-timestamp`.
     #[inline]
     pub fn check_event_time(&self, event_time: Micros) -> Result<(), Reject> {
-        if (self.event_time_min..self.event_time_end).contains(&event_time) {
-            return Ok(());
-        }
-        Err(Reject::new(
+        if self.is_event_time(event_time) { Ok(()) } else { Err(self.bad_event_time(event_time)) }
+    }
+
+    #[inline]
+    pub(crate) fn is_event_time(&self, event_time: Micros) -> bool {
+        (self.event_time_min..self.event_time_end).contains(&event_time)
+    }
+
+    #[cold]
+    fn bad_event_time(&self, event_time: Micros) -> Reject {
+        Reject::new(
             RejectReason::BadTimestamp,
             format!(
                 "the event time is {} ({event_time} us); expected {} or later, and before {}",
@@ -185,7 +192,7 @@ impl ReadingLimits {
                 instant(self.event_time_min),
                 instant(self.event_time_end)
             ),
-        ))
+        )
     }
 
     /// Checks a device's metadata.

@@ -28,8 +28,8 @@ pub struct WindowEstimate {
 }
 
 /// A pane's accumulator with its place in the lists, and a device's entry: orientation, measured in `bench/`.
-const PANE_BYTES: u64 = 136;
-const DEVICE_BYTES: u64 = 860;
+const PANE_BYTES: u64 = 132;
+const DEVICE_BYTES: u64 = 480;
 
 /// Estimates the state of a device whose readings come steadily: a pane lives from its first reading until the
 /// watermark passes its end by the lateness.

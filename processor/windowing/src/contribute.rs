@@ -4,7 +4,7 @@
 
 use crate::api::{Assigner, Micros, Observation, Sink, Taken, WindowRule};
 use crate::assigner;
-use crate::device::{Device, Times};
+use crate::device::{Device, Times, watermark};
 use crate::effects::{Rearm, Scope};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
@@ -57,16 +57,17 @@ impl Device {
             }
             let window = index as u16;
             let times = self.times(rule);
+            let track = &self.tracks[index];
             let standing = Standing {
                 times,
-                watermark: self.watermark(index, &times),
+                watermark: watermark(&self.clocks, track.floor, &times),
                 clock: self.clocks.clock(scope.now, scope.mutant),
             };
             let at = reading.event_time;
             let mut hint = usize::MAX;
             match rule.assigner {
                 Assigner::Tumbling { size, offset } => {
-                    let (start, end) = match self.tracks[index].last_around(scope.shelf, at) {
+                    let (start, end) = match track.last_around(scope.shelf, at) {
                         Some((last, start, end)) => {
                             hint = last;
                             (start, end)

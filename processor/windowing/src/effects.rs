@@ -272,9 +272,9 @@ impl Device {
         sink: &mut impl Sink,
     ) -> bool {
         let mut due = self.deep > scope.backfill_panes_max;
-        for (window, rule) in scope.windows.iter().enumerate() {
+        for (track, rule) in self.tracks.iter().zip(scope.windows) {
             let times = self.times(rule);
-            due |= self.watermark(window, &times) >= self.tracks[window].due
+            due |= watermark(&self.clocks, track.floor, &times) >= track.due
                 || rule.early_every.is_some()
                 || rule.early_count.is_some();
         }

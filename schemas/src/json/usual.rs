@@ -102,8 +102,8 @@ impl JsonLayout {
                 }
                 Kind::EventTime => {
                     let event_time = event_time::of_integer(scanner.integer()?)?;
-                    limits.check_event_time(event_time).ok()?;
-                    parts.event_time = Some(event_time);
+                    parts.event_time = Some(event_time).filter(|at| limits.is_event_time(*at));
+                    parts.event_time?;
                 }
                 Kind::Seq => parts.seq = Some(i64::try_from(scanner.integer()?).ok()?),
                 Kind::Boot => {

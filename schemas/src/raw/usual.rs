@@ -82,8 +82,8 @@ impl AvroLayout {
         parts.event_time = None;
         if input.is_there()? {
             let event_time: Micros = input.long()?;
-            limits.check_event_time(event_time).ok()?;
-            parts.event_time = Some(event_time);
+            parts.event_time = Some(event_time).filter(|at| limits.is_event_time(*at));
+            parts.event_time?;
         }
         parts.seq = None;
         if input.is_there()? {
