@@ -29,12 +29,19 @@ pub struct Outputs {
     offset: i64,
     receipt: Micros,
     next: Next,
+    /// The record has outputs: `next` is not all zeros.
+    numbered: bool,
     /// Greatest offset so far.
     newest: i64,
     /// Where the numbering of records that are behind stands: while readings wait for their scores, a record has
     /// outputs when it is read and again when it is folded.
     behind: BTreeMap<i64, Next>,
 }
+
+/// Bytes and outputs that room is kept for between two cuts: when a window of a whole fleet ends at once there are a
+/// hundred times as many, for one cut.
+const ARENA_KEPT: usize = 1 << 20;
+const ENTRIES_KEPT: usize = 8_192;
 
 /// The index that the next output to each topic gets.
 type Next = [u32; Topic::ALL.len()];
@@ -62,23 +69,27 @@ impl Outputs {
             offset: -1,
             receipt: 0,
             next: Next::default(),
+            numbered: false,
             newest: -1,
             behind: BTreeMap::new(),
         }
     }
 
     /// Outputs from now on are the work of the record at `offset`, at the receipt time `receipt` of the partition.
+    #[inline]
     pub(crate) fn at(&mut self, offset: i64, receipt: Micros) {
         if offset != self.offset {
-            if self.next != Next::default() {
+            if self.numbered {
                 self.behind.insert(self.offset, self.next);
+                self.next = Next::default();
+                self.numbered = false;
             }
-            self.next = if offset > self.newest {
+            if offset > self.newest {
                 self.newest = offset;
-                Next::default()
-            } else {
-                self.behind.remove(&offset).unwrap_or_default()
-            };
+            } else if let Some(next) = self.behind.remove(&offset) {
+                self.next = next;
+                self.numbered = true;
+            }
             self.offset = offset;
         }
         self.receipt = receipt;
@@ -102,6 +113,7 @@ impl Outputs {
         debug_assert_eq!(self.arena.last(), Some(&0), "the write clock is the last field and still 0");
         let index = self.next[topic as usize];
         self.next[topic as usize] += 1;
+        self.numbered = true;
         self.entries.push(Entry {
             offset: self.offset,
             topic: topic as u8,
@@ -129,9 +141,12 @@ impl Outputs {
     /// Throws everything away.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
+        self.arena.shrink_to(ARENA_KEPT);
         self.entries.clear();
+        self.entries.shrink_to(ENTRIES_KEPT);
         self.offset = -1;
         self.next = Next::default();
+        self.numbered = false;
         self.newest = -1;
         self.behind.clear();
     }

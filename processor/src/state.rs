@@ -12,14 +12,16 @@ mod bytes;
 mod fleet;
 mod models;
 mod names;
+mod plan;
 mod rules;
 mod saving;
 
 pub(crate) use books::Books;
 pub use bytes::Damaged;
-pub(crate) use fleet::{Fleet, Repeat, Version};
+pub(crate) use fleet::{Entry, Fleet, Repeat, Version};
 pub(crate) use models::Numbers;
 pub(crate) use names::Names;
+pub(crate) use plan::How;
 pub use rules::TooManyNames;
 pub(crate) use rules::{Check, Rules, settings};
 pub(crate) use saving::{FORMAT, LoadError, canonical};
@@ -79,6 +81,8 @@ pub(crate) struct Scratch {
     pub(crate) values: Vec<Value<'static>>,
     pub(crate) aggregate: Aggregate,
     pub(crate) evicted: Vec<Slot>,
+    /// Of the reading that was judged last, if it may be repeated.
+    pub(crate) repeat: Option<Repeat>,
 }
 
 impl Default for Scratch {
@@ -87,6 +91,7 @@ impl Default for Scratch {
             measured: Vec::new(),
             values: Vec::new(),
             evicted: Vec::new(),
+            repeat: None,
             aggregate: Aggregate {
                 device_id: String::new(),
                 metric: String::new(),
@@ -266,7 +271,7 @@ impl PartitionState {
     #[must_use]
     pub fn explain(&self, device: &str) -> Option<(DeviceState, Option<Micros>)> {
         let slot = self.core.windows.find(device)?;
-        Some((self.core.windows.explain(slot), self.core.fleet.entry(slot).last_receipt))
+        Some((self.core.windows.explain(slot), self.core.fleet.entry(slot).last_receipt()))
     }
 
     /// Device ids after `after` in alphabetical order, at most so many.

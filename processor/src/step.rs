@@ -124,38 +124,63 @@ impl PartitionState {
         let bare_json = self.core.rules.pipeline.as_ref().is_none_or(|pipeline| pipeline.bare_json);
         // What may have to wait for the world comes first: what falls due with a record is committed with it, or a
         // cut would come between the two.
-        let decoded = match tools.decoder.decode(&tools.codec, record.value, bare_json) {
-            Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
-            Err(DecodeError::Reject(reject)) => Err(reject),
-            Ok(view) => Ok(view),
-        };
-        let decision = match &decoded {
-            Ok(RawView::Control(control)) => self.decision(control, &*tools.models)?,
-            _ => Ok(Decision::Old),
-        };
-        if receipt >= self.core.evictions_from {
-            // When to look may differ after a restart; what is found may not.
-            if self.core.windows.next_eviction().is_some_and(|due| due <= receipt) {
-                self.flush(&tools.codec, &mut tools.again, out)?;
-                self.core.pass(record.offset, receipt, &mut self.lane, out);
-            }
-            self.core.look_for_evictions(receipt);
+        let Tools { codec, decoder, again, models } = tools;
+        if let Some(view) = decoder.decode_usual(codec, record.value, bare_json) {
+            self.evict_due(record, receipt, codec, again, out)?;
+            self.reading(record, receipt, &view, codec, again, out)?;
+            self.applied(record, receipt);
+            return Ok(());
         }
-        match decoded {
+        match decoder.decode_unusual(codec, record.value, bare_json) {
             Ok(RawView::Reading(view)) => {
-                self.reading(record, receipt, &view, &tools.codec, &mut tools.again, out)?;
+                self.evict_due(record, receipt, codec, again, out)?;
+                self.reading(record, receipt, &view, codec, again, out)?;
             }
             Ok(other) => {
-                self.flush(&tools.codec, &mut tools.again, out)?;
+                let decision = match &other {
+                    RawView::Control(control) => self.decision(control, &**models)?,
+                    _ => Ok(Decision::Old),
+                };
+                self.evict_due(record, receipt, codec, again, out)?;
+                self.flush(codec, again, out)?;
                 self.core.pass(record.offset, receipt, &mut self.lane, out);
                 self.other(record, receipt, other, decision, out);
             }
-            Err(reject) => {
+            Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
+            Err(DecodeError::Reject(reject)) => {
+                self.evict_due(record, receipt, codec, again, out)?;
                 self.refuse(record, receipt, Stage::Decode, &reject, None, out);
             }
         }
+        self.applied(record, receipt);
+        Ok(())
+    }
+
+    #[inline]
+    fn applied(&mut self, record: &RecordRef<'_>, receipt: Micros) {
         self.core.receipt_now = receipt;
         self.core.position = record.offset + 1;
+    }
+
+    /// Evicts devices before a record that finds them gone. When to look may differ after a restart; what is found may
+    /// not.
+    #[inline]
+    fn evict_due(
+        &mut self,
+        record: &RecordRef<'_>,
+        receipt: Micros,
+        codec: &Codec,
+        again: &mut RawDecoder,
+        out: &mut Outputs,
+    ) -> Result<(), Halt> {
+        if receipt < self.core.evictions_from {
+            return Ok(());
+        }
+        if self.core.windows.next_eviction().is_some_and(|due| due <= receipt) {
+            self.flush(codec, again, out)?;
+            self.core.pass(record.offset, receipt, &mut self.lane, out);
+        }
+        self.core.look_for_evictions(receipt);
         Ok(())
     }
 
@@ -181,7 +206,7 @@ impl PartitionState {
             RawView::Device(device) => self
                 .core
                 .gate(record, &device.device_id)
-                .and_then(|()| self.core.describe(record, receipt, device, out)),
+                .and_then(|()| self.core.describe(record, receipt, *device, out)),
             RawView::Control(control) => {
                 decision.and_then(|decision| self.configure(record.offset, receipt, &control, decision, out))
             }

@@ -65,6 +65,12 @@ impl<'a> Input<'a> {
     }
 
     fn long_slow(&mut self, field: &'static str) -> Result<i64, Malformed> {
+        if let Some((number, length)) =
+            self.rest.first_chunk::<8>().and_then(|word| long_in_word(u64::from_le_bytes(*word)))
+        {
+            self.rest = &self.rest[length..];
+            return Ok(number);
+        }
         let mut bits = 0_u64;
         for (index, byte) in self.rest.iter().take(10).enumerate() {
             // The tenth byte holds the last of 64 bits.
@@ -170,6 +176,23 @@ impl<'a> Input<'a> {
             }
         }
     }
+}
+
+/// The variable-length integer that begins in the lowest byte, and its length; none: it is longer than the word.
+#[inline]
+pub(crate) fn long_in_word(word: u64) -> Option<(i64, usize)> {
+    // The first byte without its highest bit is the last one.
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let length = ends.trailing_zeros() / 8 + 1;
+    let bits = word & 0x7f7f_7f7f_7f7f_7f7f & (u64::MAX >> (64 - 8 * length));
+    // Groups of seven bits become groups of 14, 28 and 56.
+    let bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+    let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) >> 2;
+    let bits = bits & 0x0fff_ffff | (bits & 0x0fff_ffff_0000_0000) >> 4;
+    Some((unzigzag(bits), length as usize))
 }
 
 const fn unzigzag(bits: u64) -> i64 {

@@ -75,7 +75,11 @@ const DEVICE_ID_BYTES: [bool; 256] = {
 #[inline]
 #[must_use]
 pub fn is_device_id(text: &str) -> bool {
-    let bytes = text.as_bytes();
+    is_device_id_bytes(text.as_bytes())
+}
+
+#[inline]
+pub(crate) fn is_device_id_bytes(bytes: &[u8]) -> bool {
     (1..=DEVICE_ID_CHARS_MAX).contains(&bytes.len())
         && bytes.iter().all(|byte| DEVICE_ID_BYTES[usize::from(*byte)])
         && !matches!(bytes, b"." | b"..")

@@ -16,11 +16,14 @@ mod full;
 mod scanner;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use crate::grammar::{ReadingLimits, too_large};
 use crate::reason::Reject;
+use crate::usual::Usual;
 use crate::view::{Parts, ReadingView};
 pub use device::parse_device;
+use usual::JsonLayout;
 
 /// Parses JSON readings, one after another, in scratch of its own.
 #[derive(Debug, Default)]
@@ -28,6 +31,7 @@ pub struct ReadingParser {
     pub(crate) limits: ReadingLimits,
     pub(crate) buffer: String,
     pub(crate) parts: Parts,
+    usual: Usual<JsonLayout>,
 }
 
 impl ReadingParser {
@@ -42,12 +46,32 @@ impl ReadingParser {
     /// # Errors
     /// The first thing that is wrong with it, naming the field, what was found and what would be right.
     pub fn parse<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
+        if self.read_usual(json) { Ok(self.usual_view(json)) } else { self.parse_unusual(json) }
+    }
+
+    /// Reads by a layout that is known, if one fits.
+    #[inline]
+    pub(crate) fn read_usual(&mut self, json: &[u8]) -> bool {
+        json.len() <= self.limits.reading_bytes_max
+            && self.usual.read(|layout| layout.read(json, &self.limits))
+    }
+
+    /// What was read last.
+    #[inline]
+    pub(crate) fn usual_view<'d>(&'d self, json: &'d [u8]) -> ReadingView<'d> {
+        let found = self.usual.found();
+        ReadingView::of_layout(&found.layout, json, &found.parts)
+    }
+
+    /// Reads by no layout.
+    pub(crate) fn parse_unusual<'d>(&'d mut self, json: &'d [u8]) -> Result<ReadingView<'d>, Reject> {
         if json.len() > self.limits.reading_bytes_max {
             return Err(too_large(json.len(), &self.limits));
         }
         if let Ok(text) = std::str::from_utf8(json) {
             self.parts.clear();
             if scanner::scan(text, &self.limits, &mut self.parts).is_some() {
+                self.usual.miss(|| JsonLayout::learn(text, &self.parts));
                 return Ok(ReadingView::new(text, &self.parts));
             }
         }

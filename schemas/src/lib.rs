@@ -25,6 +25,7 @@ pub mod record;
 #[cfg(feature = "registry")]
 pub mod registry;
 pub mod topic;
+pub mod usual;
 pub mod view;
 
 /// Microseconds since the Unix epoch, or a span of microseconds.

@@ -4,7 +4,7 @@
 //! foreign. Readings pass the same checks whichever way they came.
 
 use crate::avro::{Datum as _, Input};
-use crate::codec::{Codec, Datum, DecodeError, MAGIC, foreign_bytes};
+use crate::codec::{Codec, Datum, DecodeError, FRAME_BYTES, MAGIC, foreign_bytes};
 use crate::contract::Subject;
 use crate::grammar::{
     ReadingLimits, bad_seq, check_boot, check_device_id, duplicate, no_measurements, not_finite, too_large,
@@ -13,20 +13,23 @@ use crate::grammar::{
 use crate::json::ReadingParser;
 use crate::reason::{Reject, RejectReason};
 use crate::record::{Control, Device, End, Measured, Raw};
+use crate::usual::Usual;
 use crate::view::{Parts, ReadingView, Seen, Span};
+use usual::AvroLayout;
 
 #[cfg(test)]
 mod tests;
+mod usual;
 
-/// A record of `iot.raw`; a reading is borrowed.
+/// A record of `iot.raw`; a reading is borrowed, and small: what is large and rare is in a box.
 #[derive(Clone, Debug)]
 pub enum RawView<'d> {
     /// A reading.
     Reading(ReadingView<'d>),
     /// Device metadata.
-    Device(Device),
+    Device(Box<Device>),
     /// Configuration.
-    Control(Control),
+    Control(Box<Control>),
     /// Time has passed.
     Tick,
     /// No more readings are expected.
@@ -39,12 +42,19 @@ impl RawView<'_> {
     pub fn to_owned(&self) -> Raw {
         match self {
             Self::Reading(view) => Raw::Reading(view.to_owned()),
-            Self::Device(device) => Raw::Device(device.clone()),
-            Self::Control(control) => Raw::Control(control.clone()),
+            Self::Device(device) => Raw::Device((**device).clone()),
+            Self::Control(control) => Raw::Control((**control).clone()),
             Self::Tick => Raw::Tick,
             Self::End(end) => Raw::End(end.clone()),
         }
     }
+}
+
+/// What a reading was read from.
+#[derive(Clone, Copy, Debug)]
+enum Encoding {
+    Avro,
+    Json,
 }
 
 /// Decodes values of `iot.raw`, one after another, in scratch of its own.
@@ -53,6 +63,7 @@ pub struct RawDecoder {
     parser: ReadingParser,
     texts: Vec<u8>,
     resolved: Vec<u8>,
+    usual: Usual<AvroLayout>,
 }
 
 impl RawDecoder {
@@ -73,6 +84,36 @@ impl RawDecoder {
         value: &'d [u8],
         bare_json: bool,
     ) -> Result<RawView<'d>, DecodeError> {
+        match self.read_usual(codec, value, bare_json) {
+            Some(encoding) => Ok(RawView::Reading(self.usual_view(encoding, value))),
+            None => self.decode_unusual(codec, value, bare_json),
+        }
+    }
+
+    /// Decodes a reading that is laid out like one before; none: it is something else, and for
+    /// [`RawDecoder::decode_unusual`]. The two together are [`RawDecoder::decode`], for callers to whom it matters that
+    /// a reading is not moved about.
+    #[inline]
+    pub fn decode_usual<'d>(
+        &'d mut self,
+        codec: &Codec,
+        value: &'d [u8],
+        bare_json: bool,
+    ) -> Option<ReadingView<'d>> {
+        let encoding = self.read_usual(codec, value, bare_json)?;
+        Some(self.usual_view(encoding, value))
+    }
+
+    /// Decodes anything, by no layout.
+    ///
+    /// # Errors
+    /// As [`RawDecoder::decode`].
+    pub fn decode_unusual<'d>(
+        &'d mut self,
+        codec: &Codec,
+        value: &'d [u8],
+        bare_json: bool,
+    ) -> Result<RawView<'d>, DecodeError> {
         match value.first() {
             Some(&MAGIC) => self.decode_framed(codec, value),
             _ if value.trim_ascii_start().first() == Some(&b'{') => {
@@ -80,9 +121,33 @@ impl RawDecoder {
                     let detail = "the value is bare JSON, which is switched off; expected framed Avro";
                     return Err(Reject::new(RejectReason::BareJsonRefused, detail).into());
                 }
-                Ok(RawView::Reading(self.parser.parse(value)?))
+                Ok(RawView::Reading(self.parser.parse_unusual(value)?))
             }
             _ => Err(foreign_bytes(value).into()),
+        }
+    }
+
+    #[inline]
+    fn read_usual(&mut self, codec: &Codec, value: &[u8], bare_json: bool) -> Option<Encoding> {
+        if value.first() == Some(&MAGIC) {
+            let start = codec.reading_at(value)?;
+            let limits = &self.parser.limits;
+            let found = value.len() <= limits.reading_bytes_max
+                && self.usual.read(|layout| layout.read(value, start, limits));
+            return found.then_some(Encoding::Avro);
+        }
+        (bare_json && self.parser.read_usual(value)).then_some(Encoding::Json)
+    }
+
+    /// What was read last.
+    #[inline]
+    fn usual_view<'d>(&'d self, encoding: Encoding, value: &'d [u8]) -> ReadingView<'d> {
+        match encoding {
+            Encoding::Avro => {
+                let found = self.usual.found();
+                ReadingView::of_layout(&found.layout, value, &found.parts)
+            }
+            Encoding::Json => self.parser.usual_view(value),
         }
     }
 
@@ -105,10 +170,11 @@ impl RawDecoder {
                 read_reading(&mut input, limits, &mut self.texts, parts)?;
                 let text = std::str::from_utf8(&self.texts)
                     .map_err(|why| Reject::new(RejectReason::MalformedAvro, why.to_string()))?;
+                self.usual.miss(|| AvroLayout::learn(parts, text));
                 return Ok(RawView::Reading(ReadingView::new(text, parts)));
             }
-            1 => RawView::Device(Device::read(&mut input, "record")?),
-            2 => RawView::Control(Control::read(&mut input, "record")?),
+            1 => RawView::Device(Box::new(Device::read(&mut input, "record")?)),
+            2 => RawView::Control(Box::new(Control::read(&mut input, "record")?)),
             3 => RawView::Tick,
             _ => RawView::End(End::read(&mut input, "record")?),
         };
@@ -259,6 +325,13 @@ fn read_reading(
 }
 
 impl Codec {
+    /// Where the reading begins in a framed value in this build's layout; none: it is something else.
+    #[inline]
+    fn reading_at(&self, value: &[u8]) -> Option<usize> {
+        let [MAGIC, a, b, c, d, 0, ..] = value else { return None };
+        (u32::from_be_bytes([*a, *b, *c, *d]) == self.id(Subject::Raw)).then_some(FRAME_BYTES + 1)
+    }
+
     /// Appends the framed Avro of a reading, without an owned one in between; the bytes are those of
     /// `encode(&Raw::Reading(view.to_owned()))`.
     pub fn encode_reading(&self, view: &ReadingView<'_>, out: &mut Vec<u8>) {

@@ -5,6 +5,8 @@
 
 use crate::Micros;
 use crate::record::{Measured, Reading};
+use crate::usual::Layout;
+use std::sync::Arc;
 
 /// A piece of the text that a view borrows from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,23 +87,52 @@ impl Seen {
     }
 }
 
+/// Bytes that were checked to be text.
+#[inline]
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
 /// A reading, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadingView<'d> {
+    /// What names are pieces of.
     text: &'d str,
+    /// What device id, boot and tags' values are pieces of.
+    values: &'d [u8],
     parts: &'d Parts,
+    layout: Option<&'d Arc<Layout>>,
 }
 
 impl<'d> ReadingView<'d> {
     #[inline]
     pub(crate) const fn new(text: &'d str, parts: &'d Parts) -> Self {
-        Self { text, parts }
+        Self { text, values: text.as_bytes(), parts, layout: None }
+    }
+
+    #[inline]
+    pub(crate) fn of_layout(layout: &'d Arc<Layout>, values: &'d [u8], parts: &'d Parts) -> Self {
+        Self { text: &layout.text, values, parts, layout: Some(layout) }
+    }
+
+    /// The layout of its names, if it is one that the decoder knows: the same for all that share it.
+    #[inline]
+    #[must_use]
+    pub const fn layout(&self) -> Option<&'d Arc<Layout>> {
+        self.layout
     }
 
     /// See [`Reading::device_id`].
     #[must_use]
     pub fn device_id(&self) -> &'d str {
-        self.parts.device_id.of(self.text)
+        text(self.parts.device_id.bytes_of(self.values))
+    }
+
+    /// [`ReadingView::device_id`] as bytes: the quick way to compare.
+    #[inline]
+    #[must_use]
+    pub fn device_id_bytes(&self) -> &'d [u8] {
+        self.parts.device_id.bytes_of(self.values)
     }
 
     /// See [`Reading::event_time`].
@@ -119,7 +150,7 @@ impl<'d> ReadingView<'d> {
     /// See [`Reading::boot`].
     #[must_use]
     pub fn boot(&self) -> Option<&'d str> {
-        self.parts.boot.map(|span| span.of(self.text))
+        self.parts.boot.map(|span| text(span.bytes_of(self.values)))
     }
 
     /// Measurements in the order they were sent.
@@ -129,11 +160,18 @@ impl<'d> ReadingView<'d> {
         self.parts.measurements.iter().map(move |(name, measured)| (name.of(text), *measured))
     }
 
+    /// What stands at a place among the measurements.
+    #[inline]
+    #[must_use]
+    pub fn measured(&self, place: usize) -> Option<Measured> {
+        self.parts.measurements.get(place).map(|(_, measured)| *measured)
+    }
+
     /// Text fields in the order they were sent.
     #[must_use]
     pub fn tags(&self) -> impl ExactSizeIterator<Item = (&'d str, &'d str)> + Clone + use<'d> {
-        let text = self.text;
-        self.parts.tags.iter().map(move |(name, value)| (name.of(text), value.of(text)))
+        let (names, values) = (self.text, self.values);
+        self.parts.tags.iter().map(move |(name, value)| (name.of(names), text(value.bytes_of(values))))
     }
 
     /// A reading of its own.

@@ -16,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use windowing::api::{Metric, Overrides, Slot};
 use windowing::id::Id;
+use windowing::pages::Pages;
 
 /// Metadata versions kept of a device, so that a pane is published with those in force at its last reading.
 const VERSIONS_MAX: usize = 4;
@@ -75,15 +76,36 @@ pub(crate) struct Entry {
     #[expect(clippy::box_collection, reason = "one word in the many entries that have none")]
     versions: Option<Box<Vec<Version>>>,
     /// Measurements that count towards the limit of a device.
-    pub(crate) metrics: Vec<Metric>,
-    /// Partition's receipt time of the last reading that was neither rejected nor a duplicate.
-    pub(crate) last_receipt: Option<Micros>,
+    pub(crate) metrics: Box<[Metric]>,
+    /// Means nothing until `heard`.
+    last_receipt: Micros,
+    heard: bool,
     pub(crate) stalled: bool,
     armed: bool,
     pub(crate) repeat: Option<Box<Repeat>>,
 }
 
 impl Entry {
+    /// Partition's receipt time of the last reading that was neither rejected nor a duplicate.
+    #[inline]
+    pub(crate) fn last_receipt(&self) -> Option<Micros> {
+        self.heard.then_some(self.last_receipt)
+    }
+
+    #[inline]
+    fn hear(&mut self, receipt: Micros) {
+        (self.last_receipt, self.heard) = (receipt, true);
+    }
+
+    /// Counts one more measurement towards the limit of a device.
+    #[cold]
+    pub(crate) fn learn(&mut self, metric: Metric) {
+        let mut metrics = std::mem::take(&mut self.metrics).into_vec();
+        metrics.reserve_exact(1);
+        metrics.push(metric);
+        self.metrics = metrics.into_boxed_slice();
+    }
+
     /// Oldest first.
     #[inline]
     fn versions(&self) -> &[Version] {
@@ -108,7 +130,7 @@ impl Entry {
 /// The devices of a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    entries: Vec<Entry>,
+    entries: Pages<Entry>,
     parked: BTreeMap<Box<str>, Vec<Version>>,
     timers: BinaryHeap<Reverse<(Micros, u32)>>,
     stalled_after: Option<Micros>,
@@ -129,25 +151,23 @@ impl Fleet {
         self.devices
     }
 
+    /// Whether the slot is some device's.
+    #[inline]
+    pub(crate) fn has(&self, slot: Slot) -> bool {
+        self.entries.get(slot.0 as usize).is_some_and(|entry| !entry.id.is_empty())
+    }
+
     /// Makes the slot this device's, if it is not yet; returns the time rules that its metadata asks for when it is
     /// new here.
-    #[inline]
     pub(crate) fn admit(&mut self, slot: Slot, id: &str) -> Option<Overrides> {
-        match self.entries.get(slot.0 as usize) {
-            Some(entry) if !entry.id.is_empty() => None,
-            _ => self.admit_new(slot, id),
-        }
+        if self.has(slot) { None } else { self.admit_new(slot, id) }
     }
 
     #[cold]
     fn admit_new(&mut self, slot: Slot, id: &str) -> Option<Overrides> {
         let place = slot.0 as usize;
-        if place >= self.entries.len() {
-            // Doubling would waste as much again as a large fleet takes.
-            if place >= self.entries.capacity() {
-                self.entries.reserve_exact(place + 1 - self.entries.len() + 64 + place / 8);
-            }
-            self.entries.resize_with(place + 1, Entry::default);
+        while place >= self.entries.len() {
+            self.entries.push(Entry::default());
         }
         let entry = &mut self.entries[place];
         // A timer of the slot's last owner may still stand in the heap; it comes due earlier than one of this device.
@@ -198,7 +218,7 @@ impl Fleet {
 
     /// Identifiers in slot order, for listings.
     pub(crate) fn ids(&self) -> impl Iterator<Item = (Slot, &str)> {
-        let slots = (0..).map(Slot).zip(&self.entries);
+        let slots = (0..).map(Slot).zip(self.entries.iter());
         slots.filter(|(_, entry)| !entry.id.is_empty()).map(|(slot, entry)| (slot, &*entry.id))
     }
 }

@@ -30,8 +30,13 @@ impl Names {
         }
     }
 
+    /// The number of a name, if it has one.
+    pub(crate) fn known(&self, name: &str) -> Option<Metric> {
+        self.find.get(name).copied()
+    }
+
     fn look_up(&mut self, place: usize, name: &str) -> Option<Metric> {
-        let metric = self.find.get(name).copied();
+        let metric = self.known(name);
         if place == self.layout.len() && place < LAYOUT_MAX {
             self.layout.push((String::new(), None));
         }

@@ -2,6 +2,7 @@
 
 use super::models::Numbers;
 use super::names::Names;
+use super::plan::Plans;
 use schemas::pipeline::{Filter, Metrics, Pipeline, Window, WindowKind};
 use std::sync::Arc;
 use windowing::api::{Assigner, Metric, Settings, WindowRule};
@@ -17,6 +18,7 @@ pub(crate) struct Rules {
     wanted: Vec<u8>,
     /// Every number is aggregated, of at most so many names a device.
     pub(crate) per_device_max: Option<usize>,
+    pub(super) plans: Plans,
 }
 
 /// Aggregated by name: booleans count as 0 and 1.
@@ -39,7 +41,14 @@ pub struct TooManyNames;
 impl Rules {
     /// Before the first configuration.
     pub(crate) fn none() -> Self {
-        Self { generation: -1, pipeline: None, checks: Vec::new(), wanted: Vec::new(), per_device_max: None }
+        Self {
+            generation: -1,
+            pipeline: None,
+            checks: Vec::new(),
+            wanted: Vec::new(),
+            per_device_max: None,
+            plans: Plans::default(),
+        }
     }
 
     pub(crate) fn compile(

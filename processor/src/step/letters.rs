@@ -27,6 +27,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    #[inline]
     pub(super) fn of(record: &RecordRef<'a>) -> Self {
         Self {
             offset: record.offset,
@@ -39,7 +40,12 @@ impl<'a> Source<'a> {
 }
 
 /// How often a record has been sent round.
+#[inline]
 pub(super) fn redriven(record: &RecordRef<'_>) -> i32 {
+    if record.headers.is_empty() { 0 } else { redriven_header(record) }
+}
+
+fn redriven_header(record: &RecordRef<'_>) -> i32 {
     let header = record.headers.iter().find(|(name, _)| *name == REDRIVEN_HEADER);
     let count = header.and_then(|(_, count)| std::str::from_utf8(count).ok()?.parse().ok());
     count.unwrap_or(0).max(0)

@@ -5,7 +5,7 @@ use super::letters::Source;
 use super::take::{Mark, Taking};
 use crate::mutation::{self, Mutation};
 use crate::outputs::Outputs;
-use crate::state::{Check, Core, Fleet, Names, PartitionState, Repeat, Rules};
+use crate::state::{Check, Core, Entry, Fleet, How, Names, PartitionState, Repeat, Rules};
 use journal::port::RecordRef;
 use schemas::Micros;
 use schemas::codec::Codec;
@@ -15,6 +15,7 @@ use schemas::reason::{Reject, RejectReason};
 use schemas::record::{Measured, Stage};
 use schemas::view::ReadingView;
 use windowing::api::{Metric, Sequence, Slot, Value};
+use windowing::id::is_same;
 
 /// Values of a reading at most: the decoder's own limit with room to spare.
 pub(super) const VALUES_MAX: usize = 128;
@@ -39,7 +40,13 @@ pub(crate) struct Measure {
 
 /// What is left to do with a reading.
 enum Judged {
-    Take { slot: Slot, event_time: Micros, restamped: bool, repeat: Option<Repeat>, beyond_horizon: bool },
+    /// What it is compared with for repeats is left in the scratch.
+    Take {
+        slot: Slot,
+        event_time: Micros,
+        restamped: bool,
+        beyond_horizon: bool,
+    },
     Duplicate(Slot),
     Filtered(Slot),
 }
@@ -68,12 +75,13 @@ impl PartitionState {
             }
         };
         match judged {
-            Judged::Take { slot, event_time, restamped, repeat, beyond_horizon } => {
+            Judged::Take { slot, event_time, restamped, beyond_horizon } => {
                 let untimed = restamped || view.event_time().is_none();
                 // Below the horizon and without a time of its own it says nothing about where the counter stands.
                 let seq = view.seq().filter(|_| !(untimed && beyond_horizon));
                 let mark = seq.map(|seq| Mark { boot: view.boot(), seq });
                 let source = Source::of(record);
+                let repeat = self.core.scratch.repeat.take();
                 let taking = Taking { slot, receipt, event_time, restamped, mark, repeat, source };
                 if self.lane.is_idle() {
                     self.take_now(&taking, view, out);
@@ -106,8 +114,10 @@ impl PartitionState {
         self.core.pass(taking.source.offset, taking.receipt, &mut self.lane, out);
         let mut values = std::mem::take(&mut self.core.scratch.values);
         values.clear();
-        let wanted = self.core.scratch.measured.iter().filter(|measure| measure.aggregated);
-        values.extend(wanted.map(|m| Value { metric: m.metric, value: m.value, scores: &[] }));
+        // A loop and not `extend`: with one value or two, asking for room for all of them costs more than taking them.
+        for measure in self.core.scratch.measured.iter().filter(|measure| measure.aggregated) {
+            values.push(Value { metric: measure.metric, value: measure.value, scores: &[] });
+        }
         self.core.take(taking, &values, out, || Some(view.to_owned()));
         self.core.scratch.values = values;
     }
@@ -122,14 +132,16 @@ impl Core {
         receipt: Micros,
         view: &ReadingView<'_>,
     ) -> Result<Judged, Reject> {
-        let device_id = view.device_id();
+        let device_id = view.device_id_bytes();
         // Where a device belongs never changes: one that is known has been through the gate.
-        let known = self.windows.find(device_id).filter(|_| record.key == Some(device_id.as_bytes()));
+        let own = record.key.is_some_and(|key| is_same(key, device_id));
+        let known = if own { self.windows.find_bytes(device_id) } else { None };
         if known.is_none() {
-            self.gate(record, device_id)?;
+            self.gate(record, view.device_id())?;
         }
         let Some(pipeline) = &self.rules.pipeline else { return Err(no_configuration()) };
         let (drop_repeats, clock_ahead) = (pipeline.drop_repeats, pipeline.time.clock_ahead);
+        self.scratch.repeat = None;
         let mut event_time = view.event_time().unwrap_or(receipt);
         let mut restamped = false;
         if event_time > receipt.saturating_add(pipeline.time.max_ahead) {
@@ -143,10 +155,12 @@ impl Core {
             Some(slot) => slot,
             None => self
                 .windows
-                .locate(device_id, receipt)
+                .locate(view.device_id(), receipt)
                 .map_err(|limit| Reject::new(RejectReason::DeviceLimit, limit.to_string()))?,
         };
-        if let Some(overrides) = self.fleet.admit(slot, device_id) {
+        if !self.fleet.has(slot)
+            && let Some(overrides) = self.fleet.admit(slot, view.device_id())
+        {
             self.windows.set_overrides(slot, overrides);
         }
         let mut beyond_horizon = false;
@@ -159,7 +173,6 @@ impl Core {
                 Sequence::BeyondHorizon => beyond_horizon = true,
             }
         }
-        let mut repeat = None;
         if drop_repeats && view.seq().is_none() {
             // Readings without a time of their own have that in common.
             let event_time = view.event_time().unwrap_or(Micros::MIN);
@@ -167,7 +180,7 @@ impl Core {
             if self.fleet.entry(slot).repeat.as_deref().is_some_and(|last| last.repeats(&this)) {
                 return Ok(Judged::Duplicate(slot));
             }
-            repeat = Some(this);
+            self.scratch.repeat = Some(this);
         }
         let Self { scratch, names, rules, fleet, books, .. } = self;
         let unnamed = measure(&mut scratch.measured, names, rules, fleet, slot, view)?;
@@ -175,7 +188,7 @@ impl Core {
             return Ok(Judged::Filtered(slot));
         }
         books.unnamed_values += unnamed;
-        Ok(Judged::Take { slot, event_time, restamped, repeat, beyond_horizon })
+        Ok(Judged::Take { slot, event_time, restamped, beyond_horizon })
     }
 }
 
@@ -192,20 +205,81 @@ impl Repeat {
 fn measure(
     measured: &mut Vec<Measure>,
     names: &mut Names,
-    rules: &Rules,
+    rules: &mut Rules,
     fleet: &mut Fleet,
     slot: Slot,
     view: &ReadingView<'_>,
 ) -> Result<i64, Reject> {
+    let entry = fleet.entry_mut(slot);
+    let mut unnamed = 0;
+    if !measure_by_plan(measured, names, rules, entry, view) {
+        unnamed = measure_each(measured, names, rules, entry, view);
+    }
+    if let Some(version) = entry.current()
+        && !version.calibration.is_empty()
+    {
+        for measure in measured {
+            let channel = version.calibration.iter().find(|(metric, ..)| *metric == measure.metric);
+            if let (Some((_, scale, offset)), Some(raw)) = (channel, measure.raw) {
+                let value = raw * scale + offset;
+                if !value.is_finite() {
+                    return Err(not_finite(names.name(measure.metric), raw, *scale, *offset));
+                }
+                measure.value = Some(value);
+            }
+        }
+    }
+    Ok(unnamed)
+}
+
+/// Collects them by what is known of the layout; false: something is new, and every measurement must be looked at.
+#[inline]
+fn measure_by_plan(
+    measured: &mut Vec<Measure>,
+    names: &Names,
+    rules: &mut Rules,
+    entry: &Entry,
+    view: &ReadingView<'_>,
+) -> bool {
+    let Some(layout) = view.layout() else { return false };
+    measured.clear();
+    for wanted in rules.wanted(layout, names) {
+        let (raw, boolean) = number_of(view.measured(wanted.place).unwrap_or(Measured::Null));
+        let (metric, aggregated) = match wanted.how {
+            How::Named(metric) => (metric, true),
+            How::Own { metric, .. } if !boolean && entry.metrics.contains(&metric) => (metric, true),
+            How::Own { metric, watched } if boolean && watched => (metric, false),
+            How::Own { .. } | How::New if boolean => continue,
+            How::Own { .. } | How::New => return false,
+            How::Watched(metric) => (metric, false),
+        };
+        measured.push(Measure { metric, value: raw, raw, aggregated });
+    }
+    true
+}
+
+/// A measurement as a number, and whether it was a boolean.
+#[inline]
+fn number_of(value: Measured) -> (Option<f64>, bool) {
+    match value {
+        Measured::Null => (None, false),
+        Measured::Number(number) => (Some(number), false),
+        Measured::Bool(truth) => (Some(f64::from(u8::from(truth))), true),
+    }
+}
+
+/// Looks at every measurement; returns how many had no room among the names.
+fn measure_each(
+    measured: &mut Vec<Measure>,
+    names: &mut Names,
+    rules: &Rules,
+    entry: &mut Entry,
+    view: &ReadingView<'_>,
+) -> i64 {
     measured.clear();
     let mut unnamed = 0;
-    let entry = fleet.entry_mut(slot);
     for (place, (name, value)) in view.measurements().enumerate() {
-        let (raw, boolean) = match value {
-            Measured::Null => (None, false),
-            Measured::Number(number) => (Some(number), false),
-            Measured::Bool(truth) => (Some(f64::from(u8::from(truth))), true),
-        };
+        let (raw, boolean) = number_of(value);
         let known = names.find(place, name);
         let named = known.is_some_and(|metric| rules.is_named(metric));
         let watched = known.is_some_and(|metric| rules.is_watched(metric));
@@ -216,7 +290,7 @@ fn measure(
                 let room = entry.metrics.len() < most;
                 match known.or_else(|| if room { names.intern(name) } else { None }) {
                     Some(metric) if room => {
-                        entry.metrics.push(metric);
+                        entry.learn(metric);
                         (metric, true)
                     }
                     Some(metric) if watched => {
@@ -234,21 +308,7 @@ fn measure(
         };
         measured.push(Measure { metric, value: raw, raw, aggregated });
     }
-    if let Some(version) = entry.current()
-        && !version.calibration.is_empty()
-    {
-        for measure in measured {
-            let channel = version.calibration.iter().find(|(metric, ..)| *metric == measure.metric);
-            if let (Some((_, scale, offset)), Some(raw)) = (channel, measure.raw) {
-                let value = raw * scale + offset;
-                if !value.is_finite() {
-                    return Err(not_finite(names.name(measure.metric), raw, *scale, *offset));
-                }
-                measure.value = Some(value);
-            }
-        }
-    }
-    Ok(unnamed)
+    unnamed
 }
 
 /// Whether every filter lets the reading pass.

@@ -76,7 +76,7 @@ impl Core {
     fn stalled(&mut self, receipt: Micros, out: &mut Outputs) {
         while let Some(slot) = self.fleet.next_stalled(receipt) {
             let entry = self.fleet.entry(slot);
-            let last = entry.last_receipt.unwrap_or(receipt);
+            let last = entry.last_receipt().unwrap_or(receipt);
             let message = format!(
                 "`{}` has sent nothing for {} s",
                 entry.id.as_str(),
@@ -131,15 +131,16 @@ impl Core {
         }
         let observation = Observation { event_time: taking.event_time, offset: taking.source.offset, values };
         let (windows, mut emit) = self.emitting(out);
-        match windows.observe(taking.slot, &observation, &mut emit) {
+        // By reference: moving it about costs more than what is done with it.
+        match &windows.observe(taking.slot, &observation, &mut emit) {
             Ok(taken) => {
                 self.fleet.touch(taking.slot, taking.receipt);
                 self.remember(taking.slot, taking.event_time, taking.mark, taking.repeat);
-                self.count(taking, &taken, out, owned);
+                self.count(taking, taken, out, owned);
                 true
             }
             Err(limit) => {
-                self.pane_limit(taking, limit, out);
+                self.pane_limit(taking, *limit, out);
                 false
             }
         }

@@ -16,7 +16,8 @@
 //! next_deadline(&self) -> Option<Micros>    // receipt time at which a timer is due if nothing arrives
 //! wake_at(&mut self, by: Micros) -> Option<Micros>    // when to look again; cheap
 //! next_eviction(&self) -> Option<Micros>
-//! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  device_id(Slot) -> &str
+//! explain(&self, Slot) -> DeviceState;  find(&self, device: &str) -> Option<Slot>;  find_bytes(&self, device: &[u8]) -> Option<Slot>
+//! device_id(Slot) -> &str
 //! scored(&self) -> Vec<bool>                // by model number: whether an accumulator holds scores under it
 //! footprint(&self) -> Footprint
 //! save(&self, &mut Vec<u8>);  load(&[u8]) -> Result<Self, LoadError>   // byte-identical behaviour afterwards

@@ -9,10 +9,10 @@ use crate::api::{Assigner, Micros};
 #[inline]
 pub(crate) fn floor(at: Micros, width: Micros, offset: Micros) -> Micros {
     let width = width.max(1);
-    let shift = offset.rem_euclid(width);
+    let shift = if offset == 0 { 0 } else { offset.rem_euclid(width) };
     // The remainder of the difference, without forming a difference that could overflow.
-    let over = (at.rem_euclid(width) - shift).rem_euclid(width);
-    at.saturating_sub(over)
+    let over = at.rem_euclid(width) - shift;
+    at.saturating_sub(if over < 0 { over + width } else { over })
 }
 
 /// Starts of the windows of `size` every `advance` that contain `at`, ascending.
@@ -45,18 +45,6 @@ pub(crate) fn boundary(assigner: Assigner, max_event: Micros) -> Micros {
     };
     let start = floor(max_event, width, offset);
     if start == max_event { start } else { start.saturating_add(width.max(1)) }
-}
-
-/// Panes that a device of steady readings keeps at most.
-pub(crate) fn panes_kept(assigner: Assigner, disorder: Micros, lateness: Micros) -> usize {
-    let after = disorder.max(0).saturating_add(lateness.max(0));
-    let (width, before) = match assigner {
-        Assigner::Tumbling { size, .. } => (size, 0),
-        Assigner::Hopping { size, advance } => (advance, size),
-        Assigner::Session { gap } => (gap, 0),
-    };
-    let kept = before.saturating_add(after) / width.max(1);
-    usize::try_from(kept).unwrap_or(0).saturating_add(2)
 }
 
 /// Most windows that one event time falls into.

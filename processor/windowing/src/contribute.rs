@@ -8,6 +8,7 @@ use crate::device::{Device, Times};
 use crate::effects::{Rearm, Scope};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
+use crate::shelf::{Shelf, Spot};
 use crate::slices::Slices;
 use crate::track::{Track, takes};
 
@@ -65,8 +66,16 @@ impl Device {
             let mut hint = usize::MAX;
             match rule.assigner {
                 Assigner::Tumbling { size, offset } => {
-                    let start = assigner::floor(at, size, offset);
-                    let end = start.saturating_add(size.max(1));
+                    let (start, end) = match self.tracks[index].last_around(scope.shelf, at) {
+                        Some((last, start, end)) => {
+                            hint = last;
+                            (start, end)
+                        }
+                        None => {
+                            let start = assigner::floor(at, size, offset);
+                            (start, start.saturating_add(size.max(1)))
+                        }
+                    };
                     let verdict = self.add_fixed(index, (start, end), &mut hint, reading, &standing, scope);
                     note(taken, window, start, end, &verdict);
                 }
@@ -104,10 +113,10 @@ impl Device {
         if let Some(verdict) = ask(track, start, scope.mutant) {
             return verdict;
         }
-        let at = match track.find_near(start, *hint) {
+        let at = match track.find_near(scope.shelf, start, *hint) {
             Ok(at) => {
-                let pane = &mut track.panes[at];
-                if !pane.live && !pane.waiting {
+                let pane = &mut scope.shelf[track.panes[at]];
+                if !pane.live() && !pane.waiting() {
                     pane.wait(scope.now);
                     scope.rearm = scope.rearm.max(Rearm::Bounded);
                 }
@@ -117,36 +126,44 @@ impl Device {
                 if matches!(rule.assigner, Assigner::Tumbling { .. })
                     && at > 0
                     && track.panes.len() == track.panes.capacity()
-                    && track.panes[0].end() <= standing.watermark
-                    && track.is_over(0, standing.watermark_after(reading), &standing.times, scope.mutant)
+                    && scope.shelf[track.panes[0]].end() <= standing.watermark
+                    && track.is_over(
+                        scope.shelf,
+                        0,
+                        standing.watermark_after(reading),
+                        &standing.times,
+                        scope.mutant,
+                    )
                 {
                     // The reading drops it anyway (what it jumps over may be held): sooner, its place is free for the
                     // new one.
-                    *scope.panes = scope.panes.saturating_sub(track.discard(0, rule.assigner, scope.mutant));
+                    let gone = track.discard(scope.shelf, 0, rule.assigner, scope.mutant);
+                    *scope.panes = scope.panes.saturating_sub(gone);
                     scope.rearm = Rearm::Full;
                     at -= 1;
                 }
                 let Some(pane) = open(start, end, reading, rule, standing, scope) else {
                     return Verdict::Early;
                 };
-                self.deep += u32::from(pane.deep);
-                track.due = track.due.min(if pane.live { end } else { Micros::MAX });
-                track.insert(at, pane, rule.assigner, &standing.times);
+                self.deep += u32::from(pane.deep());
+                track.due = track.due.min(if pane.live() { end } else { Micros::MAX });
+                track.insert(scope.shelf, at, pane);
                 at
             }
         };
         *hint = at + 1;
-        let pane = &mut track.panes[at];
+        let spot = track.panes[at];
         if matches!(rule.assigner, Assigner::Hopping { .. }) {
+            let pane = &mut scope.shelf[spot];
             for value in reading.values.iter().filter(|value| takes(rule, value.metric)) {
                 let (series, made) = pane.series_mut(value.metric);
                 series.changed = true;
                 *scope.panes += u32::from(made);
             }
         } else {
-            add_values(pane, reading, rule, scope);
+            add_values(spot, reading, rule, scope);
         }
-        touch(pane, rule, scope);
+        touch(spot, rule, scope);
         Verdict::Taken
     }
 
@@ -169,6 +186,7 @@ impl Device {
     /// count, without doing it.
     pub(crate) fn accumulators_added(
         &self,
+        shelf: &Shelf,
         reading: &Observation<'_>,
         windows: &[WindowRule],
         mutant: Mutant,
@@ -184,7 +202,7 @@ impl Device {
                 })
             };
             let new_in = |start: Micros| {
-                let pane = track.find(start).ok().map(|at| &track.panes[at]);
+                let pane = track.find(shelf, start).ok().map(|at| &shelf[track.panes[at]]);
                 metrics().filter(|metric| !pane.is_some_and(|pane| pane.has(*metric))).count() as i64
             };
             match rule.assigner {
@@ -211,7 +229,7 @@ impl Device {
                 }
                 Assigner::Session { gap } => {
                     if ask(track, at, mutant).is_none() && metrics().next().is_some() {
-                        more += track.joined_accumulators(at, gap.max(1), metrics(), mutant);
+                        more += track.joined_accumulators(shelf, at, gap.max(1), metrics(), mutant);
                     }
                 }
             }
@@ -248,10 +266,10 @@ pub(crate) fn open(
         pane.set_next_early(start.saturating_add(every));
     }
     if end > standing.watermark {
-        pane.live = true;
+        pane.set_live(true);
     } else {
         pane.wait(scope.now);
-        pane.deep = standing.is_deep(end, scope.idle_retention);
+        pane.set_deep(standing.is_deep(end, scope.idle_retention));
     }
     scope.rearm = scope.rearm.max(Rearm::Bounded);
     Some(pane)
@@ -259,12 +277,8 @@ pub(crate) fn open(
 
 /// Adds the values that the definition takes, in the order given.
 #[inline]
-pub(crate) fn add_values(
-    pane: &mut Pane,
-    reading: &Observation<'_>,
-    rule: &WindowRule,
-    scope: &mut Scope<'_>,
-) {
+pub(crate) fn add_values(spot: Spot, reading: &Observation<'_>, rule: &WindowRule, scope: &mut Scope<'_>) {
+    let pane = &mut scope.shelf[spot];
     for value in reading.values.iter().filter(|value| takes(rule, value.metric)) {
         let (series, made) = pane.series_mut(value.metric);
         series.changed = true;
@@ -275,14 +289,16 @@ pub(crate) fn add_values(
 
 /// Counts the reading.
 #[inline]
-pub(crate) fn touch(pane: &mut Pane, rule: &WindowRule, scope: &mut Scope<'_>) {
+pub(crate) fn touch(spot: Spot, rule: &WindowRule, scope: &mut Scope<'_>) {
+    let pane = &mut scope.shelf[spot];
     pane.contributed_at = scope.now;
     let readings = pane.readings() + 1;
     pane.set_readings(readings);
     if let Some(count) = rule.early_count {
         let reached = readings.is_multiple_of(count.max(1));
-        pane.count_reached =
-            reached || (scope.mutant.is(Mutation::EarlyCounterNotReset) && readings >= count);
+        pane.set_count_reached(
+            reached || (scope.mutant.is(Mutation::EarlyCounterNotReset) && readings >= count),
+        );
     }
     if rule.early_every.is_some() {
         scope.rearm = scope.rearm.max(Rearm::Bounded);

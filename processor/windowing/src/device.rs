@@ -6,7 +6,9 @@ use crate::api::{Micros, Overrides, Settings, WindowRule};
 use crate::id::Id;
 use crate::mutation::{Mutant, Mutation};
 use crate::sequence::Boots;
+use crate::shelf::Shelf;
 use crate::track::Track;
+use smallvec::SmallVec;
 
 /// Deadlines farther ahead than this are armed early.
 const MARGIN_FROM: Micros = 1_000_000;
@@ -77,6 +79,9 @@ impl Times {
     }
 }
 
+/// One track a window definition.
+pub(crate) type Tracks = SmallVec<[Track; 1]>;
+
 /// One device of the partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
@@ -86,8 +91,8 @@ pub(crate) struct Device {
     pub(crate) armed: Micros,
     /// Least [`Clocks::shift`] at which deadlines by the device clock are still at or after `armed`.
     pub(crate) armed_shift: Micros,
-    /// By window definition.
-    pub(crate) tracks: Box<[Track]>,
+    /// By window definition; with one definition in place.
+    pub(crate) tracks: Tracks,
     pub(crate) overrides: Option<Box<Overrides>>,
     pub(crate) boots: Boots,
     pub(crate) deep: u32,
@@ -106,7 +111,7 @@ impl Device {
             },
             armed: Micros::MAX,
             armed_shift: Micros::MAX,
-            tracks: vec![Track::default(); windows].into_boxed_slice(),
+            tracks: tracks(windows, |_| Track::default()),
             overrides: None,
             boots: Boots::default(),
             deep: 0,
@@ -136,11 +141,11 @@ impl Device {
     }
 
     /// Looks again at every pane after times changed.
-    pub(crate) fn recompute_due(&mut self, windows: &[WindowRule]) {
+    pub(crate) fn recompute_due(&mut self, shelf: &Shelf, windows: &[WindowRule]) {
         let (clocks, overrides) = (self.clocks, self.overrides.as_deref());
         for (track, rule) in self.tracks.iter_mut().zip(windows) {
             let times = Times::of(rule, overrides);
-            track.recompute_due(watermark(&clocks, track.floor, &times), &times);
+            track.recompute_due(shelf, watermark(&clocks, track.floor, &times), &times);
         }
     }
 
@@ -164,9 +169,16 @@ impl Device {
     }
 
     /// Accumulators, as `panes_max` counts them.
-    pub(crate) fn accumulators(&self) -> u32 {
-        self.tracks.iter().map(Track::accumulators).sum()
+    pub(crate) fn accumulators(&self, shelf: &Shelf) -> u32 {
+        self.tracks.iter().map(|track| track.accumulators(shelf)).sum()
     }
+}
+
+/// Tracks without room for more.
+pub(crate) fn tracks(count: usize, make: impl FnMut(usize) -> Track) -> Tracks {
+    let mut tracks = Tracks::with_capacity(count);
+    tracks.extend((0..count).map(make));
+    tracks
 }
 
 /// `max(floor, max_event - disorder)`; `Micros::MIN` without a reading.

@@ -8,6 +8,7 @@ use crate::api::{Kind, Micros, Sink, Slot, WindowRule};
 use crate::device::{Clocks, Device, Times, watermark};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
+use crate::shelf::Shelf;
 use crate::track::{Place, Rows};
 
 /// Longest a waiting pane waits, and how long a deep one must be left alone.
@@ -27,6 +28,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) idle_retention: Micros,
     pub(crate) backfill_panes_max: u32,
     pub(crate) mutant: Mutant,
+    pub(crate) shelf: &'a mut Shelf,
     /// Accumulators of the partition.
     pub(crate) panes: &'a mut u32,
     /// (end, window, start), kept to spare the allocation.
@@ -71,7 +73,7 @@ impl Device {
         mutant: Mutant,
     ) -> (Micros, Due) {
         let clocks = &self.clocks;
-        if pane.live {
+        if pane.live() {
             let by_clock = clocks
                 .seen_at
                 .saturating_add(pane.end())
@@ -88,11 +90,11 @@ impl Device {
             }
             return (silence, Due::Complete);
         }
-        if pane.waiting {
+        if pane.waiting() {
             let last = pane.contributed_at;
             let settled =
                 last.saturating_add(if mutant.is(Mutation::SettleIgnored) { 0 } else { times.settle });
-            let at = if pane.deep && !mutant.is(Mutation::DeepSettlesEarly) {
+            let at = if pane.deep() && !mutant.is(Mutation::DeepSettlesEarly) {
                 last.saturating_add(WAIT_MAX)
             } else if mutant.is(Mutation::WaitUnbounded) {
                 settled
@@ -110,11 +112,17 @@ impl Device {
     }
 
     /// Least receipt time at which a timer of a pane is due; `Micros::MAX`: never.
-    pub(crate) fn deadline(&self, windows: &[WindowRule], idle_retention: Micros, mutant: Mutant) -> Micros {
+    pub(crate) fn deadline(
+        &self,
+        shelf: &Shelf,
+        windows: &[WindowRule],
+        idle_retention: Micros,
+        mutant: Mutant,
+    ) -> Micros {
         let mut least = Micros::MAX;
         for (track, rule) in self.tracks.iter().zip(windows) {
             let times = self.times(rule);
-            for pane in &track.panes {
+            for pane in track.all(shelf) {
                 least = least.min(self.pane_due(pane, &times, idle_retention, mutant).0);
             }
         }
@@ -144,7 +152,7 @@ impl Device {
     pub(crate) fn fire(&mut self, deadline: Micros, scope: &mut Scope<'_>, sink: &mut impl Sink) {
         let mut list = std::mem::take(scope.order);
         loop {
-            let least = self.deadline(scope.windows, scope.idle_retention, scope.mutant);
+            let least = self.deadline(scope.shelf, scope.windows, scope.idle_retention, scope.mutant);
             if least > deadline || least == Micros::MAX {
                 break;
             }
@@ -155,7 +163,10 @@ impl Device {
                 let due =
                     |pane: &&Pane| self.pane_due(pane, &times, scope.idle_retention, scope.mutant).0 == least;
                 list.extend(
-                    self.tracks[window].panes.iter().filter(due).map(|pane| (0, window as u16, pane.start)),
+                    self.tracks[window]
+                        .all(scope.shelf)
+                        .filter(due)
+                        .map(|pane| (0, window as u16, pane.start)),
                 );
             }
             for &(_, window, start) in &list {
@@ -178,13 +189,13 @@ impl Device {
     ) -> Micros {
         let index = usize::from(window);
         let Some(rule) = scope.windows.get(index) else { return Micros::MAX };
-        let Ok(at) = self.tracks[index].find(start) else { return Micros::MAX };
+        let Ok(at) = self.tracks[index].find(scope.shelf, start) else { return Micros::MAX };
         let times = self.times(rule);
-        let (_, due) =
-            self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant);
+        let spot = self.tracks[index].panes[at];
+        let (_, due) = self.pane_due(&scope.shelf[spot], &times, scope.idle_retention, scope.mutant);
         match due {
             Due::Complete => {
-                let pane = &mut self.tracks[index].panes[at];
+                let pane = &mut scope.shelf[spot];
                 let before = self.clocks.clock(scope.now, scope.mutant).saturating_sub(1);
                 if let Some(every) = rule.early_every
                     && pane.next_early() <= before
@@ -196,11 +207,12 @@ impl Device {
             }
             Due::Early => {
                 let clock = self.clocks.clock(scope.now, scope.mutant);
-                self.tracks[index].emit(at, Rows::Changed, scope.place(window), Kind::Early, sink);
-                self.tracks[index].panes[at].move_early(rule.early_every.unwrap_or(Micros::MAX), clock);
+                let place = scope.place(window);
+                self.tracks[index].emit(scope.shelf, at, Rows::Changed, place, Kind::Early, sink);
+                scope.shelf[spot].move_early(rule.early_every.unwrap_or(Micros::MAX), clock);
             }
             Due::Revise => {
-                let deep = self.tracks[index].panes[at].deep;
+                let deep = scope.shelf[spot].deep();
                 self.revise(window, at, Kind::Late, scope, sink);
                 if deep {
                     if !scope.mutant.is(Mutation::DeepKept) {
@@ -215,36 +227,38 @@ impl Device {
             }
         }
         let watermark = self.watermark(index, &times);
-        if self.tracks[index].is_over(at, watermark, &times, scope.mutant) {
+        if self.tracks[index].is_over(scope.shelf, at, watermark, &times, scope.mutant) {
             self.discard(window, at, scope);
             return Micros::MAX;
         }
-        self.tracks[index].recompute_due(watermark, &times);
-        self.pane_due(&self.tracks[index].panes[at], &times, scope.idle_retention, scope.mutant).0
+        self.tracks[index].recompute_due(scope.shelf, watermark, &times);
+        self.pane_due(&scope.shelf[spot], &times, scope.idle_retention, scope.mutant).0
     }
 
-    fn complete(&mut self, window: u16, at: usize, scope: &Scope<'_>, sink: &mut impl Sink) {
+    fn complete(&mut self, window: u16, at: usize, scope: &mut Scope<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(window)];
-        let kind = if track.panes[at].completed { Kind::Late } else { Kind::OnTime };
-        track.emit(at, Rows::All, scope.place(window), kind, sink);
-        let pane = &mut track.panes[at];
-        pane.live = false;
-        pane.completed = true;
+        let (spot, place) = (track.panes[at], scope.place(window));
+        let kind = if scope.shelf[spot].completed() { Kind::Late } else { Kind::OnTime };
+        track.emit(scope.shelf, at, Rows::All, place, kind, sink);
+        let pane = &mut scope.shelf[spot];
+        pane.set_live(false);
+        pane.set_completed(true);
     }
 
-    fn revise(&mut self, window: u16, at: usize, kind: Kind, scope: &Scope<'_>, sink: &mut impl Sink) {
+    fn revise(&mut self, window: u16, at: usize, kind: Kind, scope: &mut Scope<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(window)];
-        track.emit(at, Rows::Changed, scope.place(window), kind, sink);
-        let pane = &mut track.panes[at];
-        self.deep -= u32::from(pane.deep);
+        let place = scope.place(window);
+        track.emit(scope.shelf, at, Rows::Changed, place, kind, sink);
+        let pane = &mut scope.shelf[track.panes[at]];
+        self.deep -= u32::from(pane.deep());
         pane.settle();
     }
 
     fn discard(&mut self, window: u16, at: usize, scope: &mut Scope<'_>) {
         let rule = &scope.windows[usize::from(window)];
         let track = &mut self.tracks[usize::from(window)];
-        self.deep -= u32::from(track.panes[at].deep);
-        let gone = track.discard(at, rule.assigner, scope.mutant);
+        self.deep -= u32::from(scope.shelf[track.panes[at]].deep());
+        let gone = track.discard(scope.shelf, at, rule.assigner, scope.mutant);
         *scope.panes = scope.panes.saturating_sub(gone);
     }
 
@@ -286,16 +300,15 @@ impl Device {
             if watermark >= track.due {
                 let inclusive = scope.mutant.is(Mutation::InclusiveWatermark);
                 let passed = |pane: &&Pane| {
-                    pane.live && watermark >= pane.end() && !(inclusive && watermark == pane.end())
+                    pane.live() && watermark >= pane.end() && !(inclusive && watermark == pane.end())
                 };
-                list.extend(
-                    track.panes.iter().filter(passed).map(|pane| (pane.end(), window as u16, pane.start)),
-                );
+                let passed = track.all(scope.shelf).filter(passed);
+                list.extend(passed.map(|pane| (pane.end(), window as u16, pane.start)));
             }
         }
         list.sort_unstable();
         for &(_, window, start) in &list {
-            if let Ok(at) = self.tracks[usize::from(window)].find(start) {
+            if let Ok(at) = self.tracks[usize::from(window)].find(scope.shelf, start) {
                 self.complete(window, at, scope, sink);
             }
         }
@@ -305,7 +318,7 @@ impl Device {
     }
 
     /// Step 2.
-    fn emit_early(&mut self, scope: &Scope<'_>, sink: &mut impl Sink) -> bool {
+    fn emit_early(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) -> bool {
         let clock = self.clocks.clock(scope.now, scope.mutant);
         let mut any = false;
         for (window, rule) in scope.windows.iter().enumerate() {
@@ -314,18 +327,20 @@ impl Device {
             }
             let track = &mut self.tracks[window];
             for at in 0..track.panes.len() {
-                let pane = &mut track.panes[at];
-                let by_count = std::mem::take(&mut pane.count_reached);
-                if !pane.live {
+                let spot = track.panes[at];
+                let pane = &mut scope.shelf[spot];
+                let by_count = pane.take_count_reached();
+                if !pane.live() {
                     continue;
                 }
                 let by_clock = rule.early_every.filter(|_| clock >= pane.next_early());
                 if (by_count || by_clock.is_some()) && pane.changed() {
-                    track.emit(at, Rows::Changed, scope.place(window as u16), Kind::Early, sink);
+                    let place = scope.place(window as u16);
+                    track.emit(scope.shelf, at, Rows::Changed, place, Kind::Early, sink);
                     any = true;
                 }
                 if let Some(every) = by_clock {
-                    track.panes[at].move_early(every, clock);
+                    scope.shelf[spot].move_early(every, clock);
                 }
             }
         }
@@ -334,15 +349,22 @@ impl Device {
 
     /// Early emissions by clock move on while nothing has changed, as the timers they were spared would have done by
     /// `now`. Asked before anything that could make a difference: a reading, an end, other times.
-    pub(crate) fn move_early_clocks(&mut self, now: Micros, windows: &[WindowRule], mutant: Mutant) {
+    pub(crate) fn move_early_clocks(
+        &self,
+        shelf: &mut Shelf,
+        now: Micros,
+        windows: &[WindowRule],
+        mutant: Mutant,
+    ) {
         if !self.clocks.started || mutant.is(Mutation::EarlyClockStands) {
             return;
         }
         let clock = self.clocks.clock(now, mutant);
-        for (track, rule) in self.tracks.iter_mut().zip(windows) {
+        for (track, rule) in self.tracks.iter().zip(windows) {
             let Some(every) = rule.early_every else { continue };
-            for pane in track.panes.iter_mut().filter(|pane| pane.live && clock >= pane.next_early()) {
-                if !pane.changed() {
+            for spot in &track.panes {
+                let pane = &mut shelf[*spot];
+                if pane.live() && clock >= pane.next_early() && !pane.changed() {
                     pane.move_early(every, clock);
                 }
             }
@@ -361,14 +383,14 @@ impl Device {
             any |= self.hold_jumped(window as u16, before, scope, sink);
             let mut at = 0;
             while at < self.tracks[window].panes.len() {
-                if self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
+                if self.tracks[window].is_over(scope.shelf, at, watermark, &times, scope.mutant) {
                     self.discard(window as u16, at, scope);
                     any = true;
                 } else {
                     at += 1;
                 }
             }
-            self.tracks[window].recompute_due(watermark, &times);
+            self.tracks[window].recompute_due(scope.shelf, watermark, &times);
         }
         any
     }
@@ -386,20 +408,20 @@ impl Device {
         let from = watermark(before, self.tracks[index].floor, &times);
         let to = self.watermark(index, &times);
         let jumped =
-            |pane: &Pane| !pane.live && from < pane.end() && to >= pane.end().saturating_add(hold(&times));
+            |pane: &Pane| !pane.live() && from < pane.end() && to >= pane.end().saturating_add(hold(&times));
         if from == to
             || scope.mutant.is(Mutation::HeldDropped)
-            || !self.tracks[index].panes.iter().any(jumped)
+            || !self.tracks[index].all(scope.shelf).any(jumped)
         {
             return false;
         }
         for at in 0..self.tracks[index].panes.len() {
-            let pane = &mut self.tracks[index].panes[at];
+            let pane = &mut scope.shelf[self.tracks[index].panes[at]];
             if jumped(pane) {
                 pane.hold(scope.now);
             } else if pane.held_at().is_some() {
                 pane.release();
-                if pane.waiting {
+                if pane.waiting() {
                     self.revise(window, at, Kind::Late, scope, sink);
                 }
             }
@@ -417,10 +439,9 @@ impl Device {
                 .enumerate()
                 .flat_map(|(window, track)| {
                     track
-                        .panes
-                        .iter()
+                        .all(scope.shelf)
                         .enumerate()
-                        .filter(|(_, pane)| pane.deep)
+                        .filter(|(_, pane)| pane.deep())
                         .map(move |(at, pane)| (pane.contributed_at, window, pane.start, at))
                 })
                 .min();
@@ -433,21 +454,23 @@ impl Device {
     }
 
     /// Emits what changed in every pane of one definition, ascending start.
-    pub(crate) fn emit_rest(&mut self, place: Place<'_>, sink: &mut impl Sink) {
+    pub(crate) fn emit_rest(&mut self, shelf: &mut Shelf, place: Place<'_>, sink: &mut impl Sink) {
         let track = &mut self.tracks[usize::from(place.window)];
         for at in 0..track.panes.len() {
-            track.emit(at, Rows::Changed, place, Kind::AtEnd, sink);
+            track.emit(shelf, at, Rows::Changed, place, Kind::AtEnd, sink);
         }
     }
 
     /// An end record: everything comes out, nothing waits any more.
     pub(crate) fn end(&mut self, scope: &mut Scope<'_>, sink: &mut impl Sink) {
-        self.move_early_clocks(scope.now, scope.windows, scope.mutant);
+        self.move_early_clocks(scope.shelf, scope.now, scope.windows, scope.mutant);
         for window in 0..scope.windows.len() as u16 {
             let track = &mut self.tracks[usize::from(window)];
             for at in 0..track.panes.len() {
-                let what = if track.panes[at].live { Rows::All } else { Rows::Changed };
-                track.emit(at, what, scope.place(window), Kind::AtEnd, sink);
+                let live = scope.shelf[track.panes[at]].live();
+                let what = if live { Rows::All } else { Rows::Changed };
+                let place = scope.place(window);
+                track.emit(scope.shelf, at, what, place, Kind::AtEnd, sink);
             }
         }
         for (window, rule) in scope.windows.iter().enumerate() {
@@ -455,20 +478,20 @@ impl Device {
             let watermark = self.watermark(window, &times);
             let mut at = 0;
             while at < self.tracks[window].panes.len() {
-                let pane = &mut self.tracks[window].panes[at];
-                let deep = std::mem::take(&mut pane.deep);
+                let pane = &mut scope.shelf[self.tracks[window].panes[at]];
+                let deep = pane.deep();
                 self.deep -= u32::from(deep);
-                pane.completed |= pane.live;
-                pane.live = false;
+                pane.set_completed(pane.completed() || pane.live());
+                pane.set_live(false);
                 pane.settle();
                 pane.release();
-                if deep || self.tracks[window].is_over(at, watermark, &times, scope.mutant) {
+                if deep || self.tracks[window].is_over(scope.shelf, at, watermark, &times, scope.mutant) {
                     self.discard(window as u16, at, scope);
                 } else {
                     at += 1;
                 }
             }
-            self.tracks[window].recompute_due(watermark, &times);
+            self.tracks[window].recompute_due(scope.shelf, watermark, &times);
         }
     }
 }

@@ -49,8 +49,7 @@ impl Partition {
             not_before: (track.not_before > Micros::MIN).then_some(track.not_before),
             seals: track.seals.list().to_vec(),
             panes: track
-                .panes
-                .iter()
+                .all(self.shelf())
                 .map(|pane| {
                     let (due_at, _) =
                         device.pane_due(pane, &times, self.settings().idle_retention, self.mutant());
@@ -66,11 +65,11 @@ fn state(pane: &Pane, due_at: Micros) -> PaneState {
         start: pane.start,
         end: pane.end(),
         readings: pane.readings(),
-        phase: if pane.live {
+        phase: if pane.live() {
             Phase::Live
-        } else if pane.deep {
+        } else if pane.deep() {
             Phase::Deep
-        } else if pane.waiting {
+        } else if pane.waiting() {
             Phase::Waiting
         } else if pane.held_at().is_some() {
             Phase::Held

@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod id;
+pub mod pages;
 pub mod partition;
 
 mod accumulator;
@@ -31,6 +32,7 @@ mod pane;
 mod seal;
 mod sequence;
 mod session;
+mod shelf;
 mod slices;
 mod snapshot;
 mod timers;

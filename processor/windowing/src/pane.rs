@@ -15,6 +15,8 @@ pub(crate) struct Series {
     pub(crate) metric: u16,
     /// Contributed to since its last emission.
     pub(crate) changed: bool,
+    /// The pane's flags, in its first series: the byte would be empty otherwise.
+    flags: u8,
     /// Last revision emitted.
     pub(crate) revision: u32,
     /// Unused in hopping panes: their values live in slices.
@@ -22,7 +24,8 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    fn of(metric: Metric) -> Self {
+    /// Nothing of a metric.
+    pub(crate) fn of(metric: Metric) -> Self {
         Self { metric: metric.0, ..Self::default() }
     }
 }
@@ -55,29 +58,31 @@ impl Rare {
     };
 }
 
-/// One window of one device. In this order: what is looked at without the values lies together.
+/// Never completed since it became live.
+const LIVE: u8 = 1;
+/// Completed before.
+const COMPLETED: u8 = 2;
+/// Contributions since the last emission, behind the watermark.
+const WAITING: u8 = 4;
+/// Dropped with its emission.
+const DEEP: u8 = 8;
+/// The reading being applied reached the early count.
+const COUNT_REACHED: u8 = 16;
+
+/// One window of one device. In this order: what is looked at without the values lies together, and a pane is two
+/// lines of a cache.
 #[derive(Clone, Debug, PartialEq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Pane {
     pub(crate) start: Micros,
     /// Receipt time of the last contribution.
     pub(crate) contributed_at: Micros,
     pub(crate) rare: Option<Box<Rare>>,
-    /// Never completed since it became live.
-    pub(crate) live: bool,
-    /// Completed before.
-    pub(crate) completed: bool,
-    /// Contributions since the last emission, behind the watermark.
-    pub(crate) waiting: bool,
-    /// Dropped with its emission.
-    pub(crate) deep: bool,
     /// Length: microseconds, or seconds with the highest bit, or [`LONG`].
     length: u32,
     /// Readings, the low half.
     readings: u32,
-    /// The reading being applied reached the early count.
-    pub(crate) count_reached: bool,
-    pub(crate) first: Series,
+    first: Series,
 }
 
 /// A length in seconds.
@@ -92,19 +97,8 @@ pub(crate) const NEVER: Micros = Micros::MAX;
 impl Pane {
     /// An empty pane whose first metric this is.
     pub(crate) fn open(start: Micros, end: Micros, metric: Metric) -> Self {
-        let mut pane = Self {
-            start,
-            contributed_at: 0,
-            length: 0,
-            readings: 0,
-            rare: None,
-            live: false,
-            completed: false,
-            waiting: false,
-            deep: false,
-            count_reached: false,
-            first: Series::of(metric),
-        };
+        let mut pane =
+            Self { start, contributed_at: 0, length: 0, readings: 0, rare: None, first: Series::of(metric) };
         pane.set_end(end);
         pane
     }
@@ -132,6 +126,73 @@ impl Pane {
                 LONG
             }
         };
+    }
+
+    /// As saved: the first series and those after it.
+    pub(crate) fn set_series(&mut self, mut series: Vec<Series>) {
+        if !series.is_empty() {
+            self.first = Series { flags: self.first.flags, ..series.remove(0) };
+        }
+        if !series.is_empty() {
+            self.rare_mut().more = series;
+        }
+    }
+
+    #[inline]
+    fn is(&self, flag: u8) -> bool {
+        self.first.flags & flag != 0
+    }
+
+    #[inline]
+    fn set(&mut self, flag: u8, to: bool) {
+        self.first.flags = self.first.flags & !flag | if to { flag } else { 0 };
+    }
+
+    /// Never completed since it became live.
+    #[inline]
+    pub(crate) fn live(&self) -> bool {
+        self.is(LIVE)
+    }
+
+    pub(crate) fn set_live(&mut self, live: bool) {
+        self.set(LIVE, live);
+    }
+
+    /// Completed before.
+    pub(crate) fn completed(&self) -> bool {
+        self.is(COMPLETED)
+    }
+
+    pub(crate) fn set_completed(&mut self, completed: bool) {
+        self.set(COMPLETED, completed);
+    }
+
+    /// Contributions since the last emission, behind the watermark.
+    #[inline]
+    pub(crate) fn waiting(&self) -> bool {
+        self.is(WAITING)
+    }
+
+    /// Dropped with its emission.
+    #[inline]
+    pub(crate) fn deep(&self) -> bool {
+        self.is(DEEP)
+    }
+
+    pub(crate) fn set_deep(&mut self, deep: bool) {
+        self.set(DEEP, deep);
+    }
+
+    /// Whether the reading being applied reached the early count.
+    pub(crate) fn set_count_reached(&mut self, reached: bool) {
+        self.set(COUNT_REACHED, reached);
+    }
+
+    /// Whether it did; asked once.
+    pub(crate) fn take_count_reached(&mut self) -> bool {
+        let reached = self.is(COUNT_REACHED);
+        self.set(COUNT_REACHED, false);
+        reached
     }
 
     /// Readings it took.
@@ -225,16 +286,20 @@ impl Pane {
 
     /// Waits since `first`, unless it waits already.
     pub(crate) fn wait(&mut self, first: Micros) {
-        if !self.waiting {
-            self.waiting = true;
-            self.rare_mut().first_waiting = first;
+        if !self.waiting() {
+            self.wait_since(first);
         }
+    }
+
+    /// Waits since `first`.
+    pub(crate) fn wait_since(&mut self, first: Micros) {
+        self.set(WAITING, true);
+        self.rare_mut().first_waiting = first;
     }
 
     /// Nothing waits any more.
     pub(crate) fn settle(&mut self) {
-        self.waiting = false;
-        self.deep = false;
+        self.set(WAITING | DEEP, false);
     }
 
     /// Receipt time of the reading that jumped over it and keeps the watermark from dropping it.
@@ -290,7 +355,7 @@ mod tests {
             pane.set_end(start);
             assert_eq!(pane.end(), start);
         }
-        assert!(size_of::<Pane>() <= 136);
+        assert!(size_of::<Pane>() <= 128);
     }
 
     #[test]

@@ -18,7 +18,10 @@ use crate::assigner;
 use crate::configure;
 use crate::device::Device;
 use crate::effects::{Rearm, Scope};
+use crate::id::is_same;
 use crate::mutation::{Mutant, Mutation};
+use crate::pages::Pages;
+use crate::shelf::Shelf;
 use crate::timers::Timers;
 
 mod firing;
@@ -34,7 +37,11 @@ pub struct Partition {
     now: Micros,
     settings: Settings,
     configured: bool,
-    slots: Vec<Option<Device>>,
+    /// Of the settings: most accumulators that one value may add, and whether a window emits early by the clock.
+    accumulators_max: u64,
+    early: bool,
+    slots: Pages<Option<Device>>,
+    shelf: Shelf,
     free: BinaryHeap<Reverse<u32>>,
     index: HashTable<u32>,
     panes: u32,
@@ -65,7 +72,10 @@ impl Partition {
                 models: 0,
             },
             configured: false,
-            slots: Vec::new(),
+            accumulators_max: 0,
+            early: false,
+            slots: Pages::default(),
+            shelf: Shelf::default(),
             free: BinaryHeap::new(),
             index: HashTable::new(),
             panes: 0,
@@ -90,6 +100,7 @@ impl Partition {
     pub fn configure(&mut self, settings: Settings, receipt_now: Micros, sink: &mut impl Sink) {
         self.now = self.now.max(receipt_now);
         let old = std::mem::replace(&mut self.settings, settings);
+        self.read_settings();
         let first = !std::mem::replace(&mut self.configured, true);
         let mapping = configure::mapping(&old.windows, &self.settings.windows);
         let removed = (0..old.windows.len()).filter(|k| !mapping.contains(&Some(*k)));
@@ -97,7 +108,15 @@ impl Partition {
         for window in removed {
             for &slot in &by_id {
                 if let Some(device) = &mut self.slots[slot as usize] {
-                    configure::close(device, window, &old.windows[window], Slot(slot), self.mutant, sink);
+                    configure::close(
+                        device,
+                        &mut self.shelf,
+                        window,
+                        &old.windows[window],
+                        Slot(slot),
+                        self.mutant,
+                        sink,
+                    );
                 }
             }
         }
@@ -105,10 +124,10 @@ impl Partition {
         for device in self.slots.iter_mut().flatten() {
             let before = (!first).then_some(&old);
             if let Some(old) = before {
-                device.move_early_clocks(self.now, &old.windows, self.mutant);
+                device.move_early_clocks(&mut self.shelf, self.now, &old.windows, self.mutant);
             }
-            configure::remap(device, &mapping, before, &self.settings.windows, self.mutant);
-            self.panes += device.accumulators();
+            configure::remap(device, &mut self.shelf, &mapping, before, &self.settings.windows, self.mutant);
+            self.panes += device.accumulators(&self.shelf);
         }
         self.rearm_all();
     }
@@ -135,10 +154,6 @@ impl Partition {
             Some(Reverse(slot)) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).map_err(|_| DeviceLimit(self.devices()))?;
-                if self.slots.len() == self.slots.capacity() {
-                    // Doubling would waste as much again as a large fleet takes.
-                    self.slots.reserve_exact(64 + self.slots.len() / 8);
-                }
                 self.slots.push(None);
                 slot
             }
@@ -159,10 +174,16 @@ impl Partition {
     /// Slot of a device that is known.
     #[inline]
     pub fn find(&self, device: &str) -> Option<Slot> {
+        self.find_bytes(device.as_bytes())
+    }
+
+    /// [`Partition::find`] by the bytes of the id.
+    #[inline]
+    pub fn find_bytes(&self, device: &[u8]) -> Option<Slot> {
         let is_it = |slot: &u32| {
-            self.slots[*slot as usize].as_ref().is_some_and(|known| known.id.as_bytes() == device.as_bytes())
+            self.slots[*slot as usize].as_ref().is_some_and(|known| is_same(known.id.as_bytes(), device))
         };
-        self.index.find(hash(device.as_bytes()), is_it).map(|slot| Slot(*slot))
+        self.index.find(hash(device), is_it).map(|slot| Slot(*slot))
     }
 
     /// Id of a device.
@@ -173,24 +194,26 @@ impl Partition {
     /// Gives a device its own time rules; watermarks do not go back. Counts from its next reading or timer.
     pub fn set_overrides(&mut self, slot: Slot, overrides: Overrides) {
         let mutant = self.mutant;
-        let Self { settings, slots, now, .. } = self;
+        let Self { settings, slots, shelf, now, .. } = self;
         let device = slots[slot.0 as usize].as_mut().expect("the slot is occupied");
         if device.overrides.as_deref().copied().unwrap_or_default() == overrides {
             return;
         }
-        device.move_early_clocks(*now, &settings.windows, mutant);
+        device.move_early_clocks(shelf, *now, &settings.windows, mutant);
         device.raise_floors(&settings.windows, mutant);
         device.overrides = (overrides != Overrides::default()).then(|| Box::new(overrides));
-        device.recompute_due(&settings.windows);
+        device.recompute_due(shelf, &settings.windows);
         self.rearm(slot.0);
     }
 
     /// What a sequence number is to a device; remembers nothing.
+    #[inline]
     pub fn sequence(&self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) -> Sequence {
         self.device(slot).boots.ask(boot, seq, event_time)
     }
 
     /// Remembers the sequence number of an accepted reading.
+    #[inline]
     pub fn mark(&mut self, slot: Slot, boot: Option<&str>, seq: i64, event_time: Micros) {
         let mutant = self.mutant;
         self.device_mut(slot).boots.mark(boot, seq, event_time, mutant);
@@ -218,10 +241,10 @@ impl Partition {
         sink: &mut impl Sink,
     ) -> Result<Taken, PaneLimit> {
         let may_add = self.panes_of_reading_max(reading.values.len());
-        let Self { settings, slots, panes, order, mutant, now, .. } = self;
+        let Self { settings, early, slots, shelf, panes, order, mutant, now, .. } = self;
         let device = slots[slot.0 as usize].as_mut().expect("the slot is occupied");
         if panes.saturating_add(may_add) > settings.panes_max {
-            let added = device.accumulators_added(reading, &settings.windows, *mutant);
+            let added = device.accumulators_added(shelf, reading, &settings.windows, *mutant);
             if added > 0 && i64::from(*panes) + added > i64::from(settings.panes_max) {
                 return Err(PaneLimit(*panes));
             }
@@ -233,12 +256,15 @@ impl Partition {
             idle_retention: settings.idle_retention,
             backfill_panes_max: settings.backfill_panes_max,
             mutant: *mutant,
+            shelf,
             panes,
             order,
             rearm: Rearm::No,
         };
         let mut taken = Taken::default();
-        device.move_early_clocks(scope.now, scope.windows, scope.mutant);
+        if *early {
+            device.move_early_clocks(scope.shelf, scope.now, scope.windows, scope.mutant);
+        }
         device.contribute(reading, &mut scope, &mut taken, sink);
         let late = taken.panes == 0 && !taken.refused.is_empty();
         let before = device.clocks;
@@ -287,18 +313,18 @@ impl Partition {
     /// first when those queued could reach `panes_max`, so that refusals do not depend on where its batches end.
     #[inline]
     pub fn panes_of_reading_max(&self, values: usize) -> u32 {
-        let each: u64 = self
-            .settings
-            .windows
-            .iter()
-            .map(|rule| match rule.assigner {
-                crate::api::Assigner::Hopping { .. } => {
-                    assigner::windows_max(rule.assigner).saturating_add(1)
-                }
-                _ => 1,
-            })
-            .fold(0, u64::saturating_add);
-        u32::try_from(each.saturating_mul(values as u64)).unwrap_or(u32::MAX)
+        u32::try_from(self.accumulators_max.saturating_mul(values as u64)).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps what every reading asks of the settings.
+    fn read_settings(&mut self) {
+        let windows = &self.settings.windows;
+        let each = windows.iter().map(|rule| match rule.assigner {
+            crate::api::Assigner::Hopping { .. } => assigner::windows_max(rule.assigner).saturating_add(1),
+            _ => 1,
+        });
+        self.accumulators_max = each.fold(0, u64::saturating_add);
+        self.early = windows.iter().any(|rule| rule.early_every.is_some());
     }
 
     /// Devices.
@@ -311,7 +337,12 @@ impl Partition {
     pub fn next_deadline(&self) -> Option<Micros> {
         self.timers.least(LOOKS_MAX, |deadline, slot| {
             let device = self.slots[slot as usize].as_ref().filter(|device| device.armed == deadline)?;
-            Some(device.deadline(&self.settings.windows, self.settings.idle_retention, self.mutant))
+            Some(device.deadline(
+                &self.shelf,
+                &self.settings.windows,
+                self.settings.idle_retention,
+                self.mutant,
+            ))
         })
     }
 
@@ -347,24 +378,37 @@ impl Partition {
         self.configured
     }
 
-    pub(crate) fn slots(&self) -> &[Option<Device>] {
+    pub(crate) fn slots(&self) -> &Pages<Option<Device>> {
         &self.slots
+    }
+
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     pub(crate) fn occupied(&self) -> impl Iterator<Item = &Device> {
         self.slots.iter().flatten()
     }
 
+    #[inline]
     pub(crate) fn device(&self, slot: Slot) -> &Device {
         self.slots[slot.0 as usize].as_ref().expect("the slot is occupied")
     }
 
+    /// Whether the shelf holds as many panes as the tracks do.
+    #[cfg(test)]
+    pub(crate) fn shelf_is_tidy(&self) -> bool {
+        let tracks = self.occupied().flat_map(|device| &device.tracks);
+        self.shelf.len() == tracks.map(|track| track.panes.len()).sum::<usize>()
+    }
+
+    #[inline]
     fn device_mut(&mut self, slot: Slot) -> &mut Device {
         self.slots[slot.0 as usize].as_mut().expect("the slot is occupied")
     }
 
     pub(crate) fn index_bytes(&self) -> usize {
-        let free_slots = (self.slots.capacity() - self.index.len()) * size_of::<Option<Device>>();
+        let free_slots = self.slots.bytes() - self.index.len() * size_of::<Option<Device>>();
         let index = self.index.capacity() * (size_of::<u32>() + 1);
         free_slots + index + self.timers.heap_bytes() + self.evictions.heap_bytes()
     }
@@ -374,9 +418,11 @@ impl Partition {
         now: Micros,
         settings: Settings,
         configured: bool,
-        slots: Vec<Option<Device>>,
+        slots: Pages<Option<Device>>,
+        shelf: Shelf,
     ) -> Option<Self> {
-        let mut partition = Self { now, settings, configured, slots, ..Self::new() };
+        let mut partition = Self { now, settings, configured, slots, shelf, ..Self::new() };
+        partition.read_settings();
         for slot in 0..partition.slots.len() as u32 {
             let Some(device) = &partition.slots[slot as usize] else {
                 partition.free.push(Reverse(slot));
@@ -385,7 +431,7 @@ impl Partition {
             if partition.find(device.id.as_str()).is_some() {
                 return None;
             }
-            partition.panes = partition.panes.checked_add(device.accumulators())?;
+            partition.panes = partition.panes.checked_add(device.accumulators(&partition.shelf))?;
             partition.enter(slot);
         }
         partition.rearm_all();

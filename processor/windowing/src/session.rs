@@ -10,32 +10,34 @@ use crate::device::Device;
 use crate::effects::{Rearm, Scope};
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
+use crate::shelf::{Shelf, Spot};
 use crate::track::Track;
 
 impl Track {
     /// The sessions that a reading's own window `[at, at + gap)` overlaps.
-    fn overlapped(&self, at: Micros, gap: Micros, mutant: Mutant) -> Range<usize> {
+    fn overlapped(&self, shelf: &Shelf, at: Micros, gap: Micros, mutant: Mutant) -> Range<usize> {
         let end = at.saturating_add(gap);
         let touching = mutant.is(Mutation::TouchingSessionsJoin);
         // At the end of time windows are cut short to nothing: a session that starts there is the reading's own.
         let behind =
             |pane: &Pane| pane.start < at && if touching { pane.end() < at } else { pane.end() <= at };
         let reached = |pane: &Pane| pane.start <= at || pane.start < end || (touching && pane.start == end);
-        self.panes.partition_point(behind)..self.panes.partition_point(reached)
+        self.panes.partition_point(|spot| behind(&shelf[*spot]))
+            ..self.panes.partition_point(|spot| reached(&shelf[*spot]))
     }
 
     /// How many accumulators more there would be after a reading with these metrics.
     pub(crate) fn joined_accumulators(
         &self,
+        shelf: &Shelf,
         at: Micros,
         gap: Micros,
         metrics: impl Iterator<Item = Metric>,
         mutant: Mutant,
     ) -> i64 {
-        let parts = &self.panes[self.overlapped(at, gap, mutant)];
-        let before: i64 = parts.iter().map(|part| i64::from(part.accumulators())).sum();
-        let mut union: Vec<Metric> = parts
-            .iter()
+        let parts = || self.panes[self.overlapped(shelf, at, gap, mutant)].iter().map(|spot| &shelf[*spot]);
+        let before: i64 = parts().map(|part| i64::from(part.accumulators())).sum();
+        let mut union: Vec<Metric> = parts()
             .flat_map(|part| part.series().map(|series| Metric(series.metric)))
             .chain(metrics)
             .collect();
@@ -63,22 +65,24 @@ impl Device {
         if let Some(verdict) = ask(track, at, scope.mutant) {
             return verdict;
         }
-        let parts = track.overlapped(at, gap, scope.mutant);
+        let parts = track.overlapped(scope.shelf, at, gap, scope.mutant);
         let index = parts.start;
         match (track.panes[parts.clone()].first(), track.panes[parts.clone()].last()) {
             (Some(first), Some(last)) => {
+                let (first, last) = (&scope.shelf[*first], &scope.shelf[*last]);
                 let (start, end) = (at.min(first.start), own_end.max(last.end()));
-                let deep_before = track.panes[parts.clone()].iter().filter(|part| part.deep).count() as u32;
+                let deep = |spot: &&Spot| scope.shelf[**spot].deep();
+                let deep_before = track.panes[parts.clone()].iter().filter(deep).count() as u32;
                 let all_deep = deep_before as usize == parts.len();
                 if parts.len() > 1 || first.start != start {
                     let merged = self.join(window, parts, start, scope, sink);
-                    self.tracks[usize::from(window)].insert(index, merged, rule.assigner, &standing.times);
+                    self.tracks[usize::from(window)].insert(scope.shelf, index, merged);
                 }
-                let pane = &mut self.tracks[usize::from(window)].panes[index];
-                pane.set_end(end);
+                let spot = self.tracks[usize::from(window)].panes[index];
+                scope.shelf[spot].set_end(end);
                 self.deep -= deep_before;
-                resume(pane, all_deep, standing, scope);
-                if deep_before > 0 && !pane.deep {
+                resume(spot, all_deep, standing, scope);
+                if deep_before > 0 && !scope.shelf[spot].deep() {
                     scope.rearm = Rearm::Full;
                 }
             }
@@ -86,15 +90,16 @@ impl Device {
                 let Some(pane) = open(at, own_end, reading, rule, standing, scope) else {
                     return Verdict::Early;
                 };
-                track.insert(index, pane, rule.assigner, &standing.times);
+                track.insert(scope.shelf, index, pane);
             }
         }
         let track = &mut self.tracks[usize::from(window)];
-        let pane = &mut track.panes[index];
-        self.deep += u32::from(pane.deep);
-        track.due = track.due.min(if pane.live { pane.end() } else { Micros::MAX });
-        add_values(pane, reading, rule, scope);
-        touch(pane, rule, scope);
+        let spot = track.panes[index];
+        let pane = &scope.shelf[spot];
+        self.deep += u32::from(pane.deep());
+        track.due = track.due.min(if pane.live() { pane.end() } else { Micros::MAX });
+        add_values(spot, reading, rule, scope);
+        touch(spot, rule, scope);
         Verdict::Taken
     }
 
@@ -109,7 +114,7 @@ impl Device {
         sink: &mut impl Sink,
     ) -> Pane {
         let track = &mut self.tracks[usize::from(window)];
-        let mut parts: Vec<Pane> = track.panes.drain(parts).collect();
+        let mut parts: Vec<Pane> = track.panes.drain(parts).map(|spot| scope.shelf.take(spot)).collect();
         for part in parts.iter_mut().filter(|part| part.start != start) {
             if !scope.mutant.is(Mutation::RetractionForgotten) {
                 track.retract(part, start, scope.place(window), sink);
@@ -147,37 +152,37 @@ fn absorb(merged: &mut Pane, part: &Pane) {
     }
     merged.set_readings(merged.readings() + part.readings());
     merged.contributed_at = merged.contributed_at.max(part.contributed_at);
-    merged.completed |= part.completed;
-    merged.live |= part.live;
+    merged.set_completed(merged.completed() || part.completed());
+    merged.set_live(merged.live() || part.live());
     if let Some(at) = part.held_at() {
         merged.hold(at);
     }
-    if part.waiting {
-        let first = if merged.waiting {
+    if part.waiting() {
+        let first = if merged.waiting() {
             merged.first_waiting().min(part.first_waiting())
         } else {
             part.first_waiting()
         };
-        merged.waiting = false;
-        merged.wait(first);
+        merged.wait_since(first);
     }
 }
 
 /// Where a session that just took a reading is in its life.
-fn resume(pane: &mut Pane, all_deep: bool, standing: &Standing, scope: &mut Scope<'_>) {
+fn resume(spot: Spot, all_deep: bool, standing: &Standing, scope: &mut Scope<'_>) {
+    let pane = &mut scope.shelf[spot];
     if pane.end() > standing.watermark {
-        if !pane.live {
+        if !pane.live() {
             scope.rearm = scope.rearm.max(Rearm::Bounded);
         }
-        pane.live = true;
+        pane.set_live(true);
         pane.settle();
         pane.release();
         return;
     }
-    if pane.live || !pane.waiting {
+    if pane.live() || !pane.waiting() {
         scope.rearm = scope.rearm.max(Rearm::Bounded);
     }
-    pane.live = false;
+    pane.set_live(false);
     pane.wait(scope.now);
-    pane.deep = all_deep && standing.is_deep(pane.end(), scope.idle_retention);
+    pane.set_deep(all_deep && standing.is_deep(pane.end(), scope.idle_retention));
 }

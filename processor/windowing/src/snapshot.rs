@@ -10,7 +10,9 @@ mod rules;
 mod wire;
 
 use crate::api::LoadError;
+use crate::pages::Pages;
 use crate::partition::Partition;
+use crate::shelf::Shelf;
 use wire::{Reader, Writer};
 
 /// Version of the form.
@@ -25,10 +27,10 @@ impl Partition {
         to.flag(self.configured());
         rules::save(self.settings(), &mut to);
         to.len(self.slots().len());
-        for slot in self.slots() {
+        for slot in self.slots().iter() {
             to.flag(slot.is_some());
             if let Some(device) = slot {
-                devices::save(device, &mut to);
+                devices::save(device, self.shelf(), &mut to);
             }
         }
     }
@@ -47,12 +49,17 @@ impl Partition {
         let configured = from.flag()?;
         let settings = rules::load(&mut from)?;
         let count = from.len()?;
-        let mut slots = Vec::new();
+        let (mut slots, mut shelf) = (Pages::default(), Shelf::default());
         for _ in 0..count {
-            slots.push(if from.flag()? { Some(devices::load(&mut from, &settings)?) } else { None });
+            slots.push(if from.flag()? {
+                Some(devices::load(&mut from, &settings, &mut shelf)?)
+            } else {
+                None
+            });
         }
         from.finish()?;
-        Self::restore(now, settings, configured, slots).ok_or(LoadError::Damaged("two devices have one id"))
+        Self::restore(now, settings, configured, slots, shelf)
+            .ok_or(LoadError::Damaged("two devices have one id"))
     }
 }
 

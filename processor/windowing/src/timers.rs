@@ -19,6 +19,10 @@ impl Timers {
     /// Due at `deadline` or later; `Micros::MAX` is never.
     pub(crate) fn push(&mut self, deadline: Micros, slot: u32) {
         if deadline < Micros::MAX {
+            if self.heap.len() == self.heap.capacity() {
+                // Doubling would waste as much again as a large fleet takes.
+                self.heap.reserve_exact(64 + self.heap.len() / 8);
+            }
             self.heap.push(Reverse((deadline, slot)));
         }
     }

@@ -1,20 +1,25 @@
 //! The panes of one device and one window definition: finding, emitting, dropping.
 //!
+//! The panes themselves are on the partition's [`Shelf`]; here is where.
+//!
 //! Invariants: panes ascend strictly by start; `due` is at most every watermark at which a pane of the track
 //! completes or is dropped; what is emitted or dropped here is counted by whoever asked for it.
 
 use smallvec::SmallVec;
 
 use crate::api::{Assigner, Emission, Kind, Metric, Micros, ScoreStats, Sink, Slot, Stats, WindowRule};
-use crate::assigner;
 use crate::device::Times;
 use crate::mutation::{Mutant, Mutation};
 use crate::pane::Pane;
 use crate::seal::Seals;
+use crate::shelf::{Shelf, Spot};
 use crate::slices::Slices;
 
 /// Greatest start emitted, by metric: most devices have one metric.
 pub(crate) type Newest = SmallVec<[(Metric, Micros); 1]>;
+
+/// Places of panes: those that a device keeps with five windows of lateness need no allocation.
+pub(crate) type Spots = SmallVec<[Spot; 6]>;
 
 /// One device's side of one window definition.
 #[derive(Clone, Debug)]
@@ -25,7 +30,8 @@ pub(crate) struct Track {
     pub(crate) not_before: Micros,
     /// Watermark at which to look at the panes again; not saved: derived.
     pub(crate) due: Micros,
-    pub(crate) panes: Vec<Pane>,
+    /// Ascending by the pane's start.
+    pub(crate) panes: Spots,
     pub(crate) seals: Seals,
     /// Greatest start emitted, by metric.
     pub(crate) newest: Newest,
@@ -39,16 +45,13 @@ impl Default for Track {
             floor: Micros::MIN,
             not_before: Micros::MIN,
             due: Micros::MAX,
-            panes: Vec::new(),
+            panes: Spots::new(),
             seals: Seals::default(),
             newest: Newest::new(),
             slices: None,
         }
     }
 }
-
-/// Most panes that are made room for before they are there.
-const STEADY_PANES_MAX: usize = 8;
 
 /// Whose emission it is.
 #[derive(Clone, Copy, Debug)]
@@ -69,48 +72,58 @@ pub(crate) enum Rows {
 }
 
 impl Track {
+    /// Its panes, ascending by start.
+    pub(crate) fn all<'a>(&'a self, shelf: &'a Shelf) -> impl DoubleEndedIterator<Item = &'a Pane> {
+        self.panes.iter().map(|spot| &shelf[*spot])
+    }
+
     /// Where the pane with that start is, or would be. The last one is what readings ask for.
     #[inline]
-    pub(crate) fn find(&self, start: Micros) -> Result<usize, usize> {
-        match self.panes.last() {
-            Some(last) if last.start == start => Ok(self.panes.len() - 1),
-            Some(last) if last.start < start => Err(self.panes.len()),
-            None => Err(0),
-            Some(_) => self.panes.binary_search_by_key(&start, |pane| pane.start),
+    pub(crate) fn find(&self, shelf: &Shelf, start: Micros) -> Result<usize, usize> {
+        let Some(last) = self.panes.last() else { return Err(0) };
+        match shelf[*last].start {
+            last if last == start => Ok(self.panes.len() - 1),
+            last if last < start => Err(self.panes.len()),
+            _ => self.panes.binary_search_by_key(&start, |spot| shelf[*spot].start),
         }
+    }
+
+    /// The last pane if that time falls into it: its place, start and end. To be asked of tumbling windows: then it is
+    /// the pane of the window that the time falls into.
+    #[inline]
+    pub(crate) fn last_around(&self, shelf: &Shelf, at: Micros) -> Option<(usize, Micros, Micros)> {
+        let pane = &shelf[*self.panes.last()?];
+        let (start, end) = (pane.start, pane.end());
+        // At the beginning of time windows are cut short, and keep their length all the same.
+        (start <= at && at < end && start > Micros::MIN).then(|| (self.panes.len() - 1, start, end))
     }
 
     /// [`Track::find`] for the next of several ascending starts: it is expected at `hint`.
     #[inline]
-    pub(crate) fn find_near(&self, start: Micros, hint: usize) -> Result<usize, usize> {
+    pub(crate) fn find_near(&self, shelf: &Shelf, start: Micros, hint: usize) -> Result<usize, usize> {
         match self.panes.get(hint) {
-            Some(pane) if pane.start == start => Ok(hint),
-            _ => self.find(start),
+            Some(spot) if shelf[*spot].start == start => Ok(hint),
+            _ => self.find(shelf, start),
         }
     }
 
     /// Puts a new pane where [`Track::find`] said.
     #[inline]
-    pub(crate) fn insert(&mut self, index: usize, pane: Pane, assigner: Assigner, times: &Times) {
-        if self.panes.len() == self.panes.capacity() {
-            self.grow(assigner, times);
-        }
-        self.panes.insert(index, pane);
+    pub(crate) fn insert(&mut self, shelf: &mut Shelf, index: usize, pane: Pane) {
+        self.panes.insert(index, shelf.put(pane));
     }
 
-    /// Doubling would waste half of most devices' panes, and growing one by one leaves holes in the heap that nothing
-    /// fits: a device with a second pane gets what one of steady readings keeps.
-    fn grow(&mut self, assigner: Assigner, times: &Times) {
-        let len = self.panes.len();
-        let steady =
-            if len == 1 { assigner::panes_kept(assigner, times.disorder, times.lateness) } else { 0 };
-        let more = steady.min(STEADY_PANES_MAX).saturating_sub(len);
-        self.panes.reserve_exact(more.max(1 + len / 8));
+    /// Forgets every pane.
+    pub(crate) fn clear(&mut self, shelf: &mut Shelf) {
+        for spot in self.panes.drain(..) {
+            shelf.take(spot);
+        }
     }
 
     /// Emits the changed metrics of a pane, or all of them.
     pub(crate) fn emit(
         &mut self,
+        shelf: &mut Shelf,
         index: usize,
         what: Rows,
         place: Place<'_>,
@@ -118,7 +131,7 @@ impl Track {
         sink: &mut impl Sink,
     ) {
         let Self { panes, newest, slices, .. } = self;
-        let pane = &mut panes[index];
+        let pane = &mut shelf[panes[index]];
         let (start, end, contributed_at) = (pane.start, pane.end(), pane.contributed_at);
         for series in pane.series_all_mut().filter(|series| series.changed || what == Rows::All) {
             series.changed = false;
@@ -157,8 +170,14 @@ impl Track {
     }
 
     /// Forgets a pane and seals its interval; returns how many accumulators went with it.
-    pub(crate) fn discard(&mut self, index: usize, assigner: Assigner, mutant: Mutant) -> u32 {
-        let pane = self.panes.remove(index);
+    pub(crate) fn discard(
+        &mut self,
+        shelf: &mut Shelf,
+        index: usize,
+        assigner: Assigner,
+        mutant: Mutant,
+    ) -> u32 {
+        let pane = shelf.take(self.panes.remove(index));
         let end = match assigner {
             Assigner::Tumbling { .. } | Assigner::Session { .. } => pane.end(),
             Assigner::Hopping { advance, .. } => pane.start.saturating_add(advance.max(1)),
@@ -171,18 +190,25 @@ impl Track {
             let panes = &self.panes;
             gone += slices.release(pane.start, pane.end(), |at| {
                 // Ends ascend with starts: the last pane that starts at or before the slice reaches farthest.
-                let after = panes.partition_point(|pane| pane.start <= at);
-                after > 0 && at < panes[after - 1].end()
+                let after = panes.partition_point(|spot| shelf[*spot].start <= at);
+                after > 0 && at < shelf[panes[after - 1]].end()
             });
         }
         gone
     }
 
     /// Whether the watermark drops that pane.
-    pub(crate) fn is_over(&self, index: usize, watermark: Micros, times: &Times, mutant: Mutant) -> bool {
-        let pane = &self.panes[index];
-        let waits = pane.waiting && !mutant.is(Mutation::DropWhileWaiting);
-        !pane.live
+    pub(crate) fn is_over(
+        &self,
+        shelf: &Shelf,
+        index: usize,
+        watermark: Micros,
+        times: &Times,
+        mutant: Mutant,
+    ) -> bool {
+        let pane = &shelf[self.panes[index]];
+        let waits = pane.waiting() && !mutant.is(Mutation::DropWhileWaiting);
+        !pane.live()
             && !waits
             && watermark >= pane.end().saturating_add(times.lateness)
             && pane.held_at().is_none()
@@ -190,19 +216,18 @@ impl Track {
 
     /// Looks at every pane for the least watermark that matters. One that waits matters if a reading may still jump
     /// over it; one that is held waits for its deadline alone.
-    pub(crate) fn recompute_due(&mut self, watermark: Micros, times: &Times) {
+    pub(crate) fn recompute_due(&mut self, shelf: &Shelf, watermark: Micros, times: &Times) {
         self.due = self
-            .panes
-            .iter()
-            .filter(|pane| (!pane.waiting || watermark < pane.end()) && pane.held_at().is_none())
-            .map(|pane| if pane.live { pane.end() } else { pane.end().saturating_add(times.lateness) })
+            .all(shelf)
+            .filter(|pane| (!pane.waiting() || watermark < pane.end()) && pane.held_at().is_none())
+            .map(|pane| if pane.live() { pane.end() } else { pane.end().saturating_add(times.lateness) })
             .min()
             .unwrap_or(Micros::MAX);
     }
 
     /// Accumulators, as `panes_max` counts them.
-    pub(crate) fn accumulators(&self) -> u32 {
-        let panes: u32 = self.panes.iter().map(Pane::accumulators).sum();
+    pub(crate) fn accumulators(&self, shelf: &Shelf) -> u32 {
+        let panes: u32 = self.all(shelf).map(Pane::accumulators).sum();
         panes + self.slices.as_deref().map_or(0, Slices::accumulators)
     }
 }

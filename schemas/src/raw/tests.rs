@@ -1,5 +1,7 @@
 //! The hot path against the plain one, and everything that foreign producers can get wrong.
 
+mod usual;
+
 use super::*;
 use crate::avro::tests::strategies;
 use crate::record::{Channel, Reading};

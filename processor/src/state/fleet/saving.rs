@@ -15,7 +15,7 @@ const NEVER: Micros = Micros::MIN;
 impl Fleet {
     pub(crate) fn save(&self, codec: &Codec, out: &mut Vec<u8>) {
         put_len(out, self.entries.len());
-        for entry in &self.entries {
+        for entry in self.entries.iter() {
             put_bytes(out, entry.id.as_bytes());
             if !entry.id.is_empty() {
                 save_entry(entry, codec, out);
@@ -55,7 +55,7 @@ impl Fleet {
 }
 
 fn save_entry(entry: &Entry, codec: &Codec, out: &mut Vec<u8>) {
-    put_i64(out, entry.last_receipt.unwrap_or(NEVER));
+    put_i64(out, entry.last_receipt().unwrap_or(NEVER));
     out.push(u8::from(entry.stalled));
     put_len(out, entry.metrics.len());
     for metric in &entry.metrics {
@@ -76,15 +76,20 @@ fn load_entry(
     codec: &Codec,
     bytes: &mut Bytes<'_>,
 ) -> Result<(), Damaged> {
-    entry.last_receipt = Some(bytes.i64("a receipt time")?).filter(|receipt| *receipt != NEVER);
+    match bytes.i64("a receipt time")? {
+        NEVER => {}
+        receipt => entry.hear(receipt),
+    }
     entry.stalled = bytes.u8("a flag")? != 0;
+    let mut metrics = Vec::new();
     for _ in 0..bytes.u32("number of measurements")? {
         let metric = u16::from_le_bytes(bytes.array("a measurement")?);
         if usize::from(metric) >= names.len() {
             return Err(bytes.damaged("a measurement that has a name"));
         }
-        entry.metrics.push(Metric(metric));
+        metrics.push(Metric(metric));
     }
+    entry.metrics = metrics.into_boxed_slice();
     if bytes.u8("a flag")? != 0 {
         entry.repeat = Some(Box::new(Repeat {
             event_time: bytes.i64("an event time")?,

@@ -14,7 +14,7 @@ impl Fleet {
     #[inline]
     pub(crate) fn touch(&mut self, slot: Slot, receipt: Micros) {
         let entry = &mut self.entries[slot.0 as usize];
-        entry.last_receipt = Some(receipt);
+        entry.hear(receipt);
         entry.stalled = false;
         if let Some(after) = self.stalled_after
             && !entry.armed
@@ -28,8 +28,8 @@ impl Fleet {
     pub(crate) fn watch(&mut self, stalled_after: Option<Micros>) {
         self.stalled_after = stalled_after;
         self.timers.clear();
-        for (slot, entry) in (0_u32..).zip(&mut self.entries) {
-            let deadline = stalled_after.zip(entry.last_receipt).filter(|_| !entry.stalled);
+        for (slot, entry) in (0_u32..).zip(self.entries.iter_mut()) {
+            let deadline = stalled_after.zip(entry.last_receipt()).filter(|_| !entry.stalled);
             entry.armed = deadline.is_some();
             if let Some((after, last)) = deadline {
                 self.timers.push(Reverse((last.saturating_add(after), slot)));
@@ -67,7 +67,7 @@ impl Fleet {
             let Reverse((deadline, slot)) = *self.timers.peek()?;
             let entry = &mut self.entries[slot as usize];
             let real =
-                self.stalled_after.zip(entry.last_receipt).map(|(after, last)| last.saturating_add(after));
+                self.stalled_after.zip(entry.last_receipt()).map(|(after, last)| last.saturating_add(after));
             match real {
                 Some(real) if real == deadline => return Some((deadline, slot)),
                 Some(real) => {

@@ -12,13 +12,13 @@ use crate::effects::{Rearm, Scope};
 use crate::mutation::Mutation;
 
 /// Entries per slot, outdated ones among them, before those are looked for and forgotten.
-const ENTRIES_PER_SLOT_MAX: usize = 4;
+const ENTRIES_PER_SLOT_MAX: usize = 2;
 /// More of them, so that small fleets do not look too often.
 const ENTRIES_SPARE: usize = 64;
 
 impl Partition {
     pub(super) fn scope(&mut self, slot: u32, now: Micros) -> Option<(&mut Device, Scope<'_>)> {
-        let Self { settings, slots, panes, order, mutant, .. } = self;
+        let Self { settings, slots, shelf, panes, order, mutant, .. } = self;
         let device = slots.get_mut(slot as usize)?.as_mut()?;
         let scope = Scope {
             slot: Slot(slot),
@@ -27,6 +27,7 @@ impl Partition {
             idle_retention: settings.idle_retention,
             backfill_panes_max: settings.backfill_panes_max,
             mutant: *mutant,
+            shelf,
             panes,
             order,
             rearm: Rearm::No,
@@ -36,7 +37,7 @@ impl Partition {
 
     pub(super) fn slots_by_id(&self) -> Vec<u32> {
         let mut list: Vec<(&[u8], u32)> = (0..)
-            .zip(&self.slots)
+            .zip(self.slots.iter())
             .filter_map(|(k, device)| Some((device.as_ref()?.id.as_bytes(), k)))
             .collect();
         list.sort_unstable();
@@ -45,9 +46,9 @@ impl Partition {
 
     /// Arms a device's timer, unless its entry is early enough.
     pub(super) fn rearm(&mut self, slot: u32) {
-        let Self { settings, slots, timers, mutant, now, .. } = self;
+        let Self { settings, slots, shelf, timers, mutant, now, .. } = self;
         let Some(device) = &mut slots[slot as usize] else { return };
-        let deadline = device.deadline(&settings.windows, settings.idle_retention, *mutant);
+        let deadline = device.deadline(shelf, &settings.windows, settings.idle_retention, *mutant);
         if device.arm(deadline, *now) {
             timers.push(device.armed, slot);
             if timers.len() > ENTRIES_SPARE + ENTRIES_PER_SLOT_MAX * slots.len() {
@@ -70,7 +71,7 @@ impl Partition {
     /// Keeps the one entry of each device that counts.
     fn forget_outdated(&mut self) {
         self.timers.clear();
-        for (slot, device) in (0..).zip(&self.slots) {
+        for (slot, device) in (0..).zip(self.slots.iter()) {
             if let Some(device) = device {
                 self.timers.push(device.armed, slot);
             }
@@ -97,13 +98,13 @@ impl Partition {
     /// Brings entries that seem due by `by` to their true deadlines; the least of these, if it is due by then.
     pub(super) fn least_timer_by(&mut self, by: Micros) -> Option<Micros> {
         while let Some((deadline, slot)) = self.timers.peek().filter(|(deadline, _)| *deadline <= by) {
-            let Self { settings, slots, timers, mutant, .. } = self;
+            let Self { settings, slots, shelf, timers, mutant, .. } = self;
             let device = slots[slot as usize].as_mut().filter(|device| device.armed == deadline);
             let Some(device) = device else {
                 timers.pop();
                 continue;
             };
-            let exact = device.deadline(&settings.windows, settings.idle_retention, *mutant);
+            let exact = device.deadline(shelf, &settings.windows, settings.idle_retention, *mutant);
             if exact <= deadline {
                 return Some(deadline);
             }
@@ -176,12 +177,14 @@ impl Partition {
         }
         if let Some((device, scope)) = self.scope(slot, self.now) {
             for window in 0..scope.windows.len() as u16 {
-                device.emit_rest(scope.place(window), sink);
+                let place = scope.place(window);
+                device.emit_rest(scope.shelf, place, sink);
             }
         }
-        let Some(device) = self.slots[slot as usize].take() else { return };
+        let Some(mut device) = self.slots[slot as usize].take() else { return };
         sink.evict(Slot(slot), device.id.as_str());
-        self.panes = self.panes.saturating_sub(device.accumulators());
+        self.panes = self.panes.saturating_sub(device.accumulators(&self.shelf));
+        device.tracks.iter_mut().for_each(|track| track.clear(&mut self.shelf));
         if let Ok(entry) = self.index.find_entry(hash(device.id.as_bytes()), |known| *known == slot) {
             entry.remove();
         }

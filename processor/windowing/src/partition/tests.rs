@@ -204,6 +204,7 @@ fn an_end_record_and_eviction_leave_nothing_behind() {
     assert_eq!(bench.partition.next_eviction(), Some(865_000 * S));
     assert_eq!(bench.rows(865_001), ["evict b", "evict a"]);
     assert_eq!((bench.partition.panes(), bench.partition.next_deadline()), (0, None));
+    assert!(bench.partition.shelf_is_tidy());
 }
 
 #[test]

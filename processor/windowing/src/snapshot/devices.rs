@@ -6,14 +6,15 @@
 use super::wire::{Reader, Writer};
 use crate::accumulator::Acc;
 use crate::api::{Assigner, LoadError, Metric, Overrides, ScoreStats, Settings, WindowRule};
-use crate::device::Device;
+use crate::device::{Device, tracks};
 use crate::pane::{NEVER, Pane, Series};
 use crate::seal::Seals;
 use crate::sequence::{Bits, Boot, Boots};
+use crate::shelf::Shelf;
 use crate::slices::{Slice, Slices};
 use crate::track::Track;
 
-pub(super) fn save(device: &Device, to: &mut Writer<'_>) {
+pub(super) fn save(device: &Device, shelf: &Shelf, to: &mut Writer<'_>) {
     to.text(device.id.as_str());
     let clocks = &device.clocks;
     to.flag(clocks.started);
@@ -27,11 +28,15 @@ pub(super) fn save(device: &Device, to: &mut Writer<'_>) {
     });
     to.list(device.boots.list(), save_boot);
     for track in &device.tracks {
-        save_track(track, to);
+        save_track(track, shelf, to);
     }
 }
 
-pub(super) fn load(from: &mut Reader<'_>, settings: &Settings) -> Result<Device, LoadError> {
+pub(super) fn load(
+    from: &mut Reader<'_>,
+    settings: &Settings,
+    shelf: &mut Shelf,
+) -> Result<Device, LoadError> {
     let id = from.text()?;
     let mut device = Device::new(id, 0, 0);
     device.clocks.started = from.flag()?;
@@ -42,17 +47,17 @@ pub(super) fn load(from: &mut Reader<'_>, settings: &Settings) -> Result<Device,
     device.overrides = from.maybe(load_overrides)?.map(Box::new);
     device.boots =
         Boots::restore(from.list(load_boot)?).ok_or(LoadError::Damaged("boots contradict each other"))?;
-    let mut tracks = Vec::with_capacity(settings.windows.len());
-    for rule in &settings.windows {
-        tracks.push(load_track(from, rule)?);
+    let mut tracks = tracks(settings.windows.len(), |_| Track::default());
+    for (track, rule) in tracks.iter_mut().zip(&settings.windows) {
+        *track = load_track(from, rule, shelf)?;
     }
-    let panes = || tracks.iter().flat_map(|track: &Track| &track.panes);
+    let panes = || tracks.iter().flat_map(|track: &Track| track.all(shelf));
     if !device.clocks.started && panes().next().is_some() {
         return Err(LoadError::Damaged("a pane without a reading"));
     }
-    device.deep = panes().filter(|pane| pane.deep).count() as u32;
-    device.tracks = tracks.into_boxed_slice();
-    device.recompute_due(&settings.windows);
+    device.deep = panes().filter(|pane| pane.deep()).count() as u32;
+    device.tracks = tracks;
+    device.recompute_due(shelf, &settings.windows);
     Ok(device)
 }
 
@@ -82,7 +87,7 @@ fn load_boot(from: &mut Reader<'_>) -> Result<Boot, LoadError> {
     Ok(Boot::restore(id, greatest, newest, bits))
 }
 
-fn save_track(track: &Track, to: &mut Writer<'_>) {
+fn save_track(track: &Track, shelf: &Shelf, to: &mut Writer<'_>) {
     to.int(track.floor);
     to.int(track.not_before);
     to.list(track.seals.list(), |to, (start, end)| {
@@ -93,7 +98,7 @@ fn save_track(track: &Track, to: &mut Writer<'_>) {
         to.unsigned(metric.0.into());
         to.int(*start);
     });
-    to.list(&track.panes, save_pane);
+    to.list(&track.panes, |to, spot| save_pane(to, &shelf[*spot]));
     to.list(track.slices.as_deref().map_or(&[], |slices| &slices.list), |to, slice| {
         to.int(slice.start);
         to.list(&slice.metrics, |to, (metric, acc)| {
@@ -103,18 +108,19 @@ fn save_track(track: &Track, to: &mut Writer<'_>) {
     });
 }
 
-fn load_track(from: &mut Reader<'_>, rule: &WindowRule) -> Result<Track, LoadError> {
+fn load_track(from: &mut Reader<'_>, rule: &WindowRule, shelf: &mut Shelf) -> Result<Track, LoadError> {
     let mut track = Track { floor: from.int()?, not_before: from.int()?, ..Track::default() };
     let seals = from.list(|from| Ok((from.int()?, from.int()?)))?;
     track.seals = Seals::restore(seals).ok_or(LoadError::Damaged("seals out of order"))?;
     track.newest = from.list(|from| Ok((Metric(from.small()?), from.int()?)))?.into_iter().collect();
-    track.panes = from.list(load_pane)?;
+    let panes = from.list(load_pane)?;
     let session = matches!(rule.assigner, Assigner::Session { .. });
     let ordered =
         |pair: &[Pane]| pair[0].start < pair[1].start && (!session || pair[0].end() <= pair[1].start);
-    if !track.panes.windows(2).all(ordered) || track.panes.iter().any(|pane| pane.start > pane.end()) {
+    if !panes.windows(2).all(ordered) || panes.iter().any(|pane| pane.start > pane.end()) {
         return Err(LoadError::Damaged("panes out of order"));
     }
+    track.panes = panes.into_iter().map(|pane| shelf.put(pane)).collect();
     let list = from.list(|from| {
         let start = from.int()?;
         let metrics = from.list(|from| Ok((Metric(from.small()?), load_acc(from)?)))?;
@@ -140,10 +146,10 @@ const HELD: u8 = 16;
 fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
     to.byte(
-        bit(pane.live, LIVE)
-            | bit(pane.completed, COMPLETED)
-            | bit(pane.waiting, WAITING)
-            | bit(pane.deep, DEEP)
+        bit(pane.live(), LIVE)
+            | bit(pane.completed(), COMPLETED)
+            | bit(pane.waiting(), WAITING)
+            | bit(pane.deep(), DEEP)
             | bit(pane.held_at().is_some(), HELD),
     );
     to.int(pane.start);
@@ -152,7 +158,7 @@ fn save_pane(to: &mut Writer<'_>, pane: &Pane) {
     to.unsigned(pane.readings());
     to.int(pane.next_early());
     // What it was before only matters while something waits.
-    to.int(if pane.waiting { pane.first_waiting() } else { 0 });
+    to.int(if pane.waiting() { pane.first_waiting() } else { 0 });
     if let Some(at) = pane.held_at() {
         to.int(at);
     }
@@ -165,18 +171,18 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     let start = from.int()?;
     let end = start.wrapping_add(from.int()?);
     let mut pane = Pane::open(start, end, Metric(0));
-    pane.live = flags & LIVE != 0;
-    pane.completed = flags & COMPLETED != 0;
-    pane.waiting = flags & WAITING != 0;
-    pane.deep = flags & DEEP != 0;
+    let (live, waiting, deep) = (flags & LIVE != 0, flags & WAITING != 0, flags & DEEP != 0);
     let held = flags & HELD != 0;
     if flags > LIVE + COMPLETED + WAITING + DEEP + HELD
-        || (pane.live && pane.waiting)
-        || (pane.deep && !pane.waiting)
-        || (held && (pane.live || pane.deep))
+        || (live && waiting)
+        || (deep && !waiting)
+        || (held && (live || deep))
     {
         return Err(LoadError::Damaged("a pane in two phases"));
     }
+    pane.set_live(live);
+    pane.set_completed(flags & COMPLETED != 0);
+    pane.set_deep(deep);
     pane.contributed_at = from.int()?;
     let readings = from.unsigned()?;
     let (next_early, first_waiting) = (from.int()?, from.int()?);
@@ -184,7 +190,7 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     if held && held_at == NEVER {
         return Err(LoadError::Damaged("held for ever"));
     }
-    let mut series = from.list(load_series)?;
+    let series = from.list(load_series)?;
     for (k, one) in series.iter().enumerate() {
         if series[..k].iter().any(|other| other.metric == one.metric) {
             return Err(LoadError::Damaged("two series of one metric"));
@@ -193,11 +199,13 @@ fn load_pane(from: &mut Reader<'_>) -> Result<Pane, LoadError> {
     if series.is_empty() {
         return Err(LoadError::Damaged("a pane without a series"));
     }
-    pane.first = series.remove(0);
-    if !series.is_empty() || next_early != NEVER || pane.waiting || held {
-        let rare = pane.rare_mut();
-        (rare.more, rare.next_early, rare.first_waiting) = (series, next_early, first_waiting);
-        rare.held_at = held_at;
+    pane.set_series(series);
+    pane.set_next_early(next_early);
+    if waiting {
+        pane.wait_since(first_waiting);
+    }
+    if held {
+        pane.hold(held_at);
     }
     pane.set_readings(readings);
     Ok(pane)
@@ -211,7 +219,10 @@ fn save_series(to: &mut Writer<'_>, series: &Series) {
 }
 
 fn load_series(from: &mut Reader<'_>) -> Result<Series, LoadError> {
-    Ok(Series { metric: from.small()?, changed: from.flag()?, revision: from.small()?, acc: load_acc(from)? })
+    let mut series = Series::of(Metric(from.small()?));
+    (series.changed, series.revision) = (from.flag()?, from.small()?);
+    series.acc = load_acc(from)?;
+    Ok(series)
 }
 
 fn save_acc(to: &mut Writer<'_>, acc: &Acc) {

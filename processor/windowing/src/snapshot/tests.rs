@@ -280,6 +280,7 @@ proptest! {
             prop_assert_eq!(saved(&plain), saved(&restored), "after call {}", k);
             prop_assert_eq!(plain.next_deadline(), restored.next_deadline(), "after call {}", k);
             prop_assert_eq!(plain.next_eviction(), restored.next_eviction(), "after call {}", k);
+            prop_assert!(plain.shelf_is_tidy() && restored.shelf_is_tidy(), "after call {}", k);
             if k % every == 0 {
                 restored = Partition::load(&saved(&restored)).expect("it was just saved");
                 prop_assert_eq!(plain.panes(), restored.panes());

@@ -8,7 +8,15 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 fn agree(json: &[u8]) -> Result<(), TestCaseError> {
+    agree_after(&[], json)
+}
+
+/// With a parser that knows the layouts of these texts.
+fn agree_after(known: &[&[u8]], json: &[u8]) -> Result<(), TestCaseError> {
     let (mut one, mut other) = (ReadingParser::default(), ReadingParser::default());
+    for text in known {
+        (0..20).for_each(|_| drop(one.parse(text).map(|view| view.to_owned())));
+    }
     let quick = one.parse(json).map(|view| view.to_owned());
     let full = other.parse_in_full(json).map(|view| view.to_owned());
     // Equal numbers may differ in the sign of zero: compare what is written.
@@ -191,6 +199,26 @@ proptest! {
             }
         }
         agree(&json)?;
+        agree_after(&[USUAL.as_bytes()], &json)?;
+    }
+
+    /// Layouts of anything that is a reading, then the same with other values in their places.
+    #[test]
+    fn on_texts_with_a_known_layout(
+        one in text(),
+        other in text(),
+        values in prop::collection::vec(value(), 8),
+    ) {
+        let known = [one.as_bytes(), other.as_bytes()];
+        agree_after(&known, one.as_bytes())?;
+        agree_after(&known, other.as_bytes())?;
+        let mut values = values.iter();
+        let field = |field: &str| match (field.split_once(':'), values.next()) {
+            (Some((name, _)), Some(value)) if !name.contains("device_id") => format!("{name}:{value}"),
+            _ => field.to_owned(),
+        };
+        let changed: Vec<String> = one.trim_end_matches('}').split(',').map(field).collect();
+        agree_after(&known, format!("{}}}", changed.join(",")).as_bytes())?;
     }
 
     #[test]
@@ -204,6 +232,7 @@ proptest! {
         prop_assume!(!reading.measurements.iter().any(|(name, _)| ["ts", "seq", "boot"].contains(&name.as_str())));
         let json = rendered(&reading, &order);
         agree(json.as_bytes())?;
+        agree_after(&[json.as_bytes()], json.as_bytes())?;
         prop_assert_eq!(parse(&json).map(|found| format!("{found:?}")), Ok(format!("{reading:?}")), "{}", json);
     }
 }
