@@ -30,6 +30,8 @@ pub struct Identity {
     pub version: &'static str,
     /// Commit or other mark of the build.
     pub build: &'static str,
+    /// Whether connections to servers can be encrypted.
+    pub tls: bool,
 }
 
 /// What has to be true before work may be sent here; each part says by name what is missing.
@@ -141,8 +143,8 @@ struct Served {
 }
 
 async fn healthz(State(served): State<Arc<Served>>) -> Response {
-    let Identity { name, version, build } = served.identity;
-    json_answer(StatusCode::OK, &json!({ "name": name, "version": version, "build": build }))
+    let Identity { name, version, build, tls } = served.identity;
+    json_answer(StatusCode::OK, &json!({ "name": name, "version": version, "build": build, "tls": tls }))
 }
 
 async fn readyz(State(served): State<Arc<Served>>) -> Response {

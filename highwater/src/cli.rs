@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// IoT readings in; windows, scores and alerts out, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "highwater", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "highwater", version = crate::telemetry::VERSION, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -20,6 +20,7 @@ pub(crate) mod processor;
 mod starting;
 mod trail;
 pub(crate) mod watch;
+mod whereabouts;
 
 use crate::config::Settings;
 use crate::telemetry;

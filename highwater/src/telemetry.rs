@@ -14,9 +14,16 @@ const BUILD: &str = match option_env!("HIGHWATER_BUILD") {
 /// Whether this build can encrypt its connections to Kafka, the registry and the cluster.
 pub(crate) const TLS: bool = cfg!(feature = "tls");
 
+/// What `--version` says.
+pub(crate) const VERSION: &str = if TLS {
+    concat!(env!("CARGO_PKG_VERSION"), " (with TLS)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (without TLS)")
+};
+
 /// Who we are.
 pub(crate) const fn identity(service: &'static str) -> Identity {
-    Identity { name: service, version: env!("CARGO_PKG_VERSION"), build: BUILD }
+    Identity { name: service, version: env!("CARGO_PKG_VERSION"), build: BUILD, tls: TLS }
 }
 
 /// Sets log and metrics up.

@@ -130,6 +130,8 @@ impl Controller {
     pub fn settled(&self) -> bool {
         self.leader
             && self.caught_up()
+            && self.weighed
+            && self.deciding.is_none()
             && self.latest.is_some()
             && self.missing().is_empty()
             && self.pending.is_empty()
@@ -235,9 +237,12 @@ impl Controller {
         let Some(answer) = &self.deciding else { return false };
         match answer.try_recv() {
             Err(TryRecvError::Empty) => {}
-            Ok(Ok(_)) => {
+            Ok(Ok(offsets)) => {
                 self.deciding = None;
                 self.weighed = true;
+                // It is not in force before it has been read: who waits for it to be everywhere waits for that.
+                let behind = offsets.last().map(|offset| offset + 1);
+                self.known_to = self.known_to.max(behind);
             }
             Ok(Err(_)) | Err(TryRecvError::Disconnected) => self.deciding = None,
         }

@@ -8,7 +8,7 @@ use axum::routing::post;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-const IDENTITY: Identity = Identity { name: "ingest", version: "1.2.3", build: "abc" };
+const IDENTITY: Identity = Identity { name: "ingest", version: "1.2.3", build: "abc", tls: false };
 
 struct Running {
     url: String,

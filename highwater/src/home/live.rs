@@ -9,11 +9,11 @@ use super::outputs;
 use super::processor::Running;
 use super::trail;
 use super::watch;
+use super::whereabouts::{Owners, Whereabouts};
 use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
 use ingest::Ingest;
-use journal::kafka::owners::Owner;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
 use lag::{GroupLag, LagReport, Monitor};
 use processor::ops::{self, BooksLine, DeviceExplained, InForce, Letters, OpsError, PartitionExplained};
@@ -42,9 +42,6 @@ impl Watched {
         if group == ::processor::GROUP { self.processor } else { self.sink }
     }
 }
-
-/// Asks who owns the partitions of the processor's group.
-pub(crate) type Owners = Box<dyn Fn() -> Result<Vec<Owner>, JournalError> + Send + Sync>;
 
 /// The running parts, as they come up.
 pub(crate) struct Live {
@@ -266,24 +263,11 @@ impl Live {
         if self.view().partition(partition).is_some() {
             return Ok(());
         }
+        let whereabouts = Whereabouts::ask(self.owners.as_ref());
         Err(format!(
             "the state of partition {partition} is not in this process: {}",
-            self.whereabouts(partition)
+            whereabouts.of(partition)
         ))
-    }
-
-    fn whereabouts(&self, partition: u32) -> String {
-        let owners = match self.owners.as_ref().map(|ask| ask()) {
-            None => return "nobody runs this home's processor now".to_owned(),
-            Some(Err(why)) => return format!("who has it cannot be told now: {why}"),
-            Some(Ok(owners)) => owners,
-        };
-        match owners.into_iter().find(|owner| owner.partitions.contains(&partition)) {
-            Some(Owner { instance, host, .. }) => {
-                format!("instance `{instance}` at {host} has it; ask there (--url: its admin address)")
-            }
-            None => "no process has it now".to_owned(),
-        }
     }
 
     /// Every partition of the home: those of this process in full, the others as committed.
@@ -293,9 +277,12 @@ impl Live {
     pub(crate) fn partitions(&self) -> Result<Vec<Value>, OpsError> {
         let told = |why: serde_json::Error| OpsError::Unavailable(why.to_string());
         let view = self.view();
+        let partitions = 0..self.journal.partitions();
+        let elsewhere = partitions.clone().any(|partition| view.partition(partition).is_none());
+        let whereabouts = Whereabouts::ask(self.owners.as_ref().filter(|_| elsewhere));
         let mut reader = locked(&self.reader);
         let mut all = Vec::new();
-        for partition in 0..self.journal.partitions() {
+        for partition in partitions {
             if let Some(seen) = view.partition(partition) {
                 all.push(serde_json::to_value(seen).map_err(told)?);
                 continue;
@@ -303,7 +290,7 @@ impl Live {
             let committed = ops::committed_partition(reader.as_mut(), &self.codec, partition)?;
             let mut row = serde_json::to_value(committed).map_err(told)?;
             row["state"] = "elsewhere".into();
-            row["why"] = self.whereabouts(partition).into();
+            row["why"] = whereabouts.of(partition).into();
             all.push(row);
         }
         Ok(all)

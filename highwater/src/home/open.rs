@@ -8,13 +8,13 @@
 mod deferred;
 
 use self::deferred::Deferred;
-use super::live::Owners;
+use super::whereabouts::Owners;
 use super::{Parts, Stopped};
 use crate::config::Settings;
 use crate::config::journal::JournalAt;
 use crate::config::store::StoreAt;
 use crate::exit::Usage;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use chassis::admin::Readiness;
 use chassis::shutdown::{Phase, Shutdown};
 use journal::kafka::{KafkaJournal, owners};
@@ -251,11 +251,11 @@ impl Waiting<'_> {
             }
             if Instant::now() >= deadline {
                 let patience = chassis::config::format_duration(self.settings.admin.start_patience);
-                return Err(why.context(format!(
+                return Err(helped(why, what, again).context(format!(
                     "the {what} at {at} could not be used within {patience} (`admin.start-patience`)"
                 )));
             }
-            let text = format!("{why:#}");
+            let text = format!("{:#}", helped(why, what, again));
             self.readiness.missing(what, format!("{at}: {text}"));
             if text != said {
                 tracing::warn!("waiting for the {what} at {at}: {text}");
@@ -267,4 +267,16 @@ impl Waiting<'_> {
             }
         }
     }
+}
+
+/// What a server that answers lacks is made by a step of a deployment.
+fn helped(why: anyhow::Error, what: &str, again: bool) -> anyhow::Error {
+    let command = match what {
+        _ if again => return why,
+        "store" => "highwater store create",
+        "schema ids" => "highwater schema register",
+        _ => "highwater topics create",
+    };
+    let text = format!("{why:#}");
+    if text.contains("highwater ") { why } else { anyhow!("{text} (perhaps `{command}` has not been run)") }
 }

@@ -143,6 +143,31 @@ async fn real_topics_are_made_once_and_what_differs_is_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn real_pipeline_is_worked_off_by_commands_that_end() -> Result<()> {
+    let cluster = cluster!();
+    let ask = |args: &[&str]| tokio::task::block_in_place(|| cluster.command(args, ASKING_MAX));
+    let until_end = |args: &[&str]| -> Result<()> {
+        let done = ask(args)?;
+        ensure!(done.code == Some(0), "{args:?}: {done:?}");
+        Ok(())
+    };
+    until_end(&["process", "--until-end"])?;
+    let door = cluster.start("ingest", "door").await?;
+    let truth = tokio::task::block_in_place(|| load(&cluster))?;
+    ensure!(door.stop().await?.success(), "the door did not end cleanly");
+    // What is decided at the start is in the log before its end is looked for.
+    until_end(&["process", "--until-end", "--apply", "--set", "time.lateness=7m"])?;
+    let listed = ask(&["partitions", "list", "--json"])?.json()?;
+    let generations: Vec<_> =
+        listed["items"].as_array().into_iter().flatten().map(|item| item["generation"].as_i64()).collect();
+    ensure!(generations == [Some(1); 4], "{listed}");
+    until_end(&["sink", "--until-end"])?;
+    let page = cluster.start("dashboard", "page").await?;
+    comes_true(&cluster, &truth).await.map_err(|error| error.context(page.log()))?;
+    page.settled().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn real_pipeline_says_what_a_start_waits_for() -> Result<()> {
     let Some(cluster) = Cluster::named() else { return Ok(()) };
     // Nothing is made: no topics, no tables.
