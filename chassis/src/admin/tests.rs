@@ -48,7 +48,7 @@ async fn health_readiness_and_metrics_need_no_key_and_the_rest_needs_the_role() 
     let (code, health) = get_json(format!("{url}/healthz")).await;
     assert_eq!(
         (code, health),
-        (200, serde_json::json!({"name": "ingest", "version": "1.2.3", "build": "abc"}))
+        (200, serde_json::json!({"name": "ingest", "version": "1.2.3", "build": "abc", "tls": false}))
     );
     let metrics = client().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(
