@@ -77,7 +77,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a waiting poll wakes up for a record", groups::wakes_up),
     ("positions below the log's start are refused", limits::out_of_range),
     ("a full queue refuses at once", limits::full),
-    ("what no home takes is refused", limits::impossible),
+    ("what no home takes is refused, and the largest record taken", limits::impossible),
     ("a pipeline of threads copies exactly once", pipeline::copies_once),
 ];
 

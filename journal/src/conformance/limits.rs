@@ -92,6 +92,8 @@ pub(super) fn impossible(harness: &mut dyn Harness) {
     let large = vec![0; RECORD_BYTES_MAX + 1];
     try_append(&*journal, vec![record(raw(0), large)]).unwrap_err();
     assert!(read_all(&*journal, raw(0)).is_empty(), "all of an append or nothing");
+    append(&*journal, vec![record(raw(1), vec![7; RECORD_BYTES_MAX])]);
+    assert_eq!(read_all(&*journal, raw(1))[0].value.len(), RECORD_BYTES_MAX, "the largest record is taken");
 
     let mut member = Member::join(&*journal, "group", "a", &[Topic::Raw]);
     member.own(PARTITIONS as usize);

@@ -5,6 +5,7 @@
 //!
 //! Invariant: no passed-through setting can weaken a promise of the port; those that could are [`OURS`].
 
+use crate::layout::RECORD_BYTES_MAX;
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub const OURS: &[(&str, &str)] = &[
     ("request.required.acks", "a record is acknowledged when every in-sync replica has it"),
     ("enable.idempotence", "a retried append is one append"),
     ("enable.gapless.guarantee", "it would stop a home for one refused record"),
+    ("message.max.bytes", "a record may have 1 MiB, as in every home"),
     ("retry.backoff.ms", "how a slow commit is told from a fast one depends on it"),
     ("plugin.library.paths", "no code is loaded"),
 ];
@@ -129,7 +131,11 @@ impl KafkaConfig {
                 config.set(name, value);
             }
         }
-        config.set("acks", "all").set("enable.idempotence", "true");
+        let largest = RECORD_BYTES_MAX + (64 << 10);
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", largest.to_string());
         config
     }
 

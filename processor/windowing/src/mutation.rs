@@ -3,7 +3,10 @@
 
 /// One rule, broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "mutations"), allow(dead_code, reason = "constructed by tests only"))]
+#[cfg_attr(
+    not(feature = "mutations"),
+    allow(dead_code, unreachable_pub, reason = "constructed by tests only, which the feature is for")
+)]
 pub enum Mutation {
     /// A pane completes only when the watermark is beyond its end.
     InclusiveWatermark,
