@@ -14,13 +14,22 @@ use super::*;
 use crate::conformance;
 use std::sync::atomic::AtomicU32;
 
-/// The node, or a line that the test is skipped.
-fn node(test: &str) -> Option<String> {
-    let node = std::env::var("HIGHWATER_TEST_CQL").ok().filter(|node| !node.is_empty());
-    if node.is_none() {
-        println!("skipped: {test}: HIGHWATER_TEST_CQL is not set");
+/// The address that a variable names, or a line that the test is skipped; where servers are required, a failure.
+fn named(variable: &str, test: &str) -> Option<String> {
+    let found = std::env::var(variable).ok().filter(|address| !address.is_empty());
+    if found.is_none() {
+        let required = std::env::var("HIGHWATER_TEST_REQUIRED").is_ok_and(|value| value == "1");
+        assert!(!required, "{test}: {variable} is not set");
+        // Not `println!`, which the test harness keeps to itself when a test passes.
+        let line = format!("skipped: {test}: {variable} is not set\n");
+        let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), line.as_bytes());
     }
-    node
+    found
+}
+
+/// The node of these tests.
+fn node(test: &str) -> Option<String> {
+    named("HIGHWATER_TEST_CQL", test)
 }
 
 /// A keyspace name that no other test and no other run has.

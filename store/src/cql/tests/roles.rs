@@ -6,10 +6,7 @@ use crate::conformance::{aggregate, first};
 /// A cluster with logins, and its administrator.
 fn secured(test: &str) -> Option<CqlConfig> {
     let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let Some(node) = given("HIGHWATER_TEST_SECURED_CQL") else {
-        println!("skipped: {test}: HIGHWATER_TEST_SECURED_CQL is not set");
-        return None;
-    };
+    let node = named("HIGHWATER_TEST_SECURED_CQL", test)?;
     let mut config = CqlConfig::new(vec![node], &fresh());
     let login = |name: &str| given(name).unwrap_or_else(|| "cassandra".to_owned());
     config.login = Some(Login {
@@ -111,10 +108,7 @@ fn a_login_that_is_refused_is_said_without_its_password() {
 fn a_connection_is_encrypted_and_the_node_must_prove_itself() {
     let test = "a_connection_is_encrypted_and_the_node_must_prove_itself";
     let Some(config) = secured(test) else { return };
-    let Some(ca) = std::env::var_os("HIGHWATER_TEST_SECURED_CQL_CA") else {
-        println!("skipped: {test}: HIGHWATER_TEST_SECURED_CQL_CA is not set");
-        return;
-    };
+    let Some(ca) = named("HIGHWATER_TEST_SECURED_CQL_CA", test) else { return };
     let with = |ca: Option<std::path::PathBuf>| CqlConfig {
         tls: Some(Tls { ca, certificate: None }),
         ..config.clone()
