@@ -137,6 +137,11 @@ impl Controller {
             && self.pending.is_empty()
     }
 
+    /// Whether decisions are this controller's to copy.
+    pub(crate) const fn leads(&self) -> bool {
+        self.leader
+    }
+
     fn caught_up(&self) -> bool {
         self.known_to.is_some_and(|end| self.read_to >= end)
     }

@@ -198,16 +198,26 @@ fn thread_error(worker: &str, why: &str) -> WorkerError {
     WorkerError::Thread { worker: worker.to_owned(), why: why.to_owned() }
 }
 
-/// Turns of a controller that must come to rest before the workers look for the end of the log.
-const SETTLE_TURNS_MAX: usize = 100;
+/// How long a controller may take to write the configuration into every partition, once it leads.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to lead, where nobody else does: a new group waits for its members at first.
+const LEAD_MAX: Duration = Duration::from_secs(10);
 
+/// Turns a controller until it has come to rest, before the workers look for the end of the log: a configuration that
+/// came later would leave readings without one. Where another process leads, what it has to say is said already.
 fn settle(controller: &mut Controller, instance: &str) -> Result<(), WorkerError> {
-    for _ in 0..SETTLE_TURNS_MAX {
+    let failed = |why: String| WorkerError::Journal { worker: instance.to_owned(), why };
+    let begun = Instant::now();
+    loop {
         let turned: Result<(), JournalError> = controller.turn(Duration::from_millis(20));
-        turned.map_err(|why| WorkerError::Journal { worker: instance.to_owned(), why: why.to_string() })?;
-        if controller.settled() {
-            break;
+        turned.map_err(|why| failed(why.to_string()))?;
+        if controller.settled() || !controller.leads() && begun.elapsed() > LEAD_MAX {
+            return Ok(());
+        }
+        if begun.elapsed() > SETTLE_MAX {
+            return Err(failed(format!(
+                "the configuration could not be written into every partition within {SETTLE_MAX:?}"
+            )));
         }
     }
-    Ok(())
 }

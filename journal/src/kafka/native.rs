@@ -95,8 +95,9 @@ unsafe fn text_of(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
+/// As librdkafka counts, rounded up: a wait of less than a millisecond that became none would keep a core busy.
 pub(super) fn millis(of: Duration) -> c_int {
-    c_int::try_from(of.as_millis()).unwrap_or(c_int::MAX)
+    c_int::try_from(of.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
 }
 
 /// Number of partitions of a topic by its name, or why it is not known.
@@ -344,4 +345,16 @@ unsafe extern "C" fn on_statistics(
     }
     // The text stays librdkafka's.
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_wait_is_a_wait() {
+        let counted = [0, 1, 999, 1_000, 1_001].map(|micros| millis(Duration::from_micros(micros)));
+        assert_eq!(counted, [0, 1, 1, 1, 2]);
+        assert_eq!(millis(Duration::MAX), c_int::MAX);
+    }
 }
