@@ -25,16 +25,20 @@ pub fn resident_bytes() -> Result<u64> {
     Ok(kibibytes << 10)
 }
 
-/// Processor seconds that this process has used, and the most bytes it had in memory.
+/// Processor seconds that a process has used (`self`, or its number), and the most bytes it had in memory.
 ///
 /// # Errors
 /// Without Linux's `/proc`.
-pub fn used() -> Result<(f64, u64)> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("reading the process's time")?;
+pub fn used(process: impl std::fmt::Display) -> Result<(f64, u64)> {
+    let of = |name: &str| {
+        std::fs::read_to_string(format!("/proc/{process}/{name}"))
+            .with_context(|| format!("reading the {name} of {process}"))
+    };
+    let stat = of("stat")?;
     let (_, after_name) = stat.rsplit_once(')').context("an unknown stat")?;
     let mut ticks = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
     let (user, system) = (ticks.next().context("no utime")??, ticks.next().context("no stime")??);
-    let status = std::fs::read_to_string("/proc/self/status").context("reading the process's status")?;
+    let status = of("status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kibibytes: u64 = peak.trim().trim_end_matches("kB").trim().parse().context("an unknown VmHWM")?;
     // Linux counts processor time in hundredths on every machine this runs on.

@@ -30,7 +30,7 @@ kept() {
 with_dependencies() {
     local coordinate group artifact version pom=$fetched/pom.xml
     {
-        echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        echo '<project><modelVersion>4.0.0</modelVersion>'
         echo '<groupId>highwater</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging><dependencies>'
         for coordinate in "$@"; do
             IFS=: read -r group artifact version <<<"$coordinate"

@@ -209,7 +209,7 @@ fn drain(broker: &str, prefix: &str, records: usize) -> Result<Used> {
     let (journal, codec) = open(broker, prefix)?;
     let processor = until_end(&journal, codec)?;
     let wall_seconds = begun.elapsed().as_secs_f64();
-    let (cpu_seconds, peak_bytes) = bench::measure::used()?;
+    let (cpu_seconds, peak_bytes) = bench::measure::used("self")?;
     let aggregated: i64 =
         processor.view().partitions().iter().map(|partition| partition.totals.aggregated).sum();
     let committed = if aggregated == 0 { committed(&journal)? } else { aggregated };

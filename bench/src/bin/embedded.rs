@@ -99,18 +99,9 @@ impl Running {
         Ok(serde_json::from_slice(&response.bytes().await?)?)
     }
 
-    /// Processor seconds that the instance has used, and its resident bytes.
+    /// Processor seconds that the instance has used, and its most resident bytes.
     fn used(&self) -> Result<(f64, u64)> {
-        let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id()));
-        let stat = of("stat")?;
-        let (_, after_name) = stat.rsplit_once(')').context("an unknown stat")?;
-        let mut ticks = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
-        let (user, system) = (ticks.next().context("no utime")??, ticks.next().context("no stime")??);
-        let status = of("status")?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kibibytes: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-        // Linux counts processor time in hundredths on every machine this runs on.
-        Ok(((user + system) / 100.0, kibibytes << 10))
+        bench::measure::used(self.child.id())
     }
 }
 

@@ -401,7 +401,7 @@ impl Wake for Unpark {
 }
 
 /// Waits on this thread for an answer; every question has a timeout of its own.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = Arc::new(Unpark(std::thread::current())).into();
     let mut context = Context::from_waker(&waker);

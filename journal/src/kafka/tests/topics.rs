@@ -1,16 +1,14 @@
 //! Topics for one test, under a prefix that no other test has.
 
+use crate::kafka::KafkaConfig;
+use crate::kafka::topics::{Found, Plan, block_on, create};
 use crate::port::TopicPartition;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemas::topic::Topic;
-use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Wake};
-use std::thread::Thread;
 use std::time::{Duration, SystemTime};
 
 /// The topics; removed when it is dropped.
@@ -25,23 +23,14 @@ impl Topics {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let prefix = format!("t{since}-{}.", NEXT.fetch_add(1, Ordering::Relaxed));
-        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
-        let topics = Self { prefix, admin };
-        let names: Vec<String> = topics.names();
-        let new: Vec<NewTopic<'_>> = names
-            .iter()
-            .zip(Topic::ALL)
-            .map(|(name, topic)| {
-                let count = if topic.co_partitioned() { partitions } else { 1 };
-                NewTopic::new(name, i32::try_from(count).unwrap(), TopicReplication::Fixed(1))
-                    .set("message.timestamp.type", "LogAppendTime")
-                    .set("max.message.bytes", "1200000")
-            })
-            .collect();
-        for made in block_on(topics.admin.create_topics(&new, &options())).unwrap() {
-            made.unwrap();
+        let plan = Plan { partitions: Some(partitions), copies: Some(1), ..Plan::default() };
+        for line in
+            create(&KafkaConfig { prefix: prefix.clone(), ..KafkaConfig::new(broker) }, &plan).unwrap()
+        {
+            assert_eq!(line.found, Found::Made, "{line:?}");
         }
-        topics
+        let admin = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
+        Self { prefix, admin }
     }
 
     fn names(&self) -> Vec<String> {
@@ -72,25 +61,4 @@ impl Drop for Topics {
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)))
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for a future on this thread.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }
