@@ -73,25 +73,26 @@ impl KafkaReader {
         let (mut delivered, mut ended, mut trouble) = (0, false, None);
         {
             let mut run = RecordRun::default();
-            let mine = |piece: &Piece<'_>| self.shared.partition_of(*piece) == Some(at.partition);
+            let wanted = at.partition;
+            let mine = |piece: &Piece<'_>| self.shared.partition_of(*piece) == Some(wanted);
+            let mut show = |run: &mut RecordRun<'_>, at: &mut At| {
+                let Some(last) = run.last_offset() else { return };
+                delivered +=
+                    run.visit(at.next, &mut |records| records.iter().for_each(|record| visit(*record)));
+                at.next = at.next.max(last + 1);
+            };
             for piece in batch.pieces().filter(mine) {
                 match piece.failure() {
                     None => run.push(piece),
                     Some(failure) if failure.code == Code::PartitionEOF => {
-                        delivered += run
-                            .visit(at.next, &mut |records| records.iter().for_each(|record| visit(*record)));
+                        show(&mut run, at);
                         at.next = at.next.max(piece.offset());
                         ended = true;
                     }
                     Some(failure) => trouble = Some(failure),
                 }
-                if let Some(last) = run.last_offset() {
-                    let from = at.next;
-                    delivered +=
-                        run.visit(from, &mut |records| records.iter().for_each(|record| visit(*record)));
-                    at.next = at.next.max(last + 1);
-                }
             }
+            show(&mut run, at);
         }
         self.batch = batch;
         match trouble {
