@@ -2,7 +2,7 @@
 
 use crate::workload::Records;
 use anyhow::{Result, anyhow, ensure};
-use journal::port::{NewRecord, RecordRef};
+use journal::port::{Headers, NewRecord, RecordRef};
 use processor::outputs::Outputs;
 use processor::state::PartitionState;
 use processor::step::{NoModels, Tools};
@@ -87,7 +87,7 @@ impl Drain {
     }
 
     fn one(&mut self, key: Option<&[u8]>, value: &[u8], received_at: Micros) -> Result<()> {
-        let record = RecordRef { offset: self.offset, received_at, key, value, headers: &[] };
+        let record = RecordRef { offset: self.offset, received_at, key, value, headers: Headers::NONE };
         self.offset += 1;
         self.state.step(&record, &mut self.tools, &mut self.outputs).map_err(|halt| anyhow!("{halt}"))
     }

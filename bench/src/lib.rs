@@ -3,6 +3,10 @@
 //!
 //! Does not live here: anything that the product runs.
 
+pub mod alone;
+pub mod at_least_once;
 pub mod drain;
+pub mod home;
 pub mod measure;
+pub mod nab;
 pub mod workload;

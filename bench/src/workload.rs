@@ -1,5 +1,5 @@
-//! The telemetry that is drained: seven fields, 10,000 readings a second of event time, as JSON and as framed Avro, from
-//! a seed.
+//! The telemetry that is drained: seven fields (or ten), 10,000 readings a second of event time, as JSON and as framed
+//! Avro, from a seed.
 
 use loadgen::Random;
 use schemas::Micros;
@@ -83,10 +83,24 @@ pub struct Telemetry {
     codec: Codec,
     devices: u32,
     period: Micros,
+    measurements: usize,
     random: Random,
     round: u32,
     line: String,
 }
+
+/// Measurements of a reading, unless more are wanted.
+const MEASUREMENTS: usize = 4;
+/// Name, mean, deviation, and what is kept of the fraction.
+const ALL: [(&str, f64, f64, f64); 7] = [
+    ("temperature", 21.0, 2.0, 100.0),
+    ("humidity", 55.0, 5.0, 100.0),
+    ("pressure", 1_013.0, 3.0, 100.0),
+    ("battery", 3.6, 0.02, 1_000.0),
+    ("voltage", 230.0, 1.5, 10.0),
+    ("current", 4.2, 0.4, 1_000.0),
+    ("vibration", 0.8, 0.1, 1_000.0),
+];
 
 impl Telemetry {
     /// Of so many devices with so many microseconds between two readings of one.
@@ -97,10 +111,24 @@ impl Telemetry {
             codec: codec.clone(),
             devices,
             period,
+            measurements: MEASUREMENTS,
             random: Random::new(42),
             round: 0,
             line: String::new(),
         }
+    }
+
+    /// Names of the first so many measurements.
+    #[must_use]
+    pub fn names(measurements: usize) -> Vec<String> {
+        ALL.iter().take(measurements).map(|(name, ..)| (*name).to_owned()).collect()
+    }
+
+    /// With so many measurements in each reading, seven at most, instead of four.
+    #[must_use]
+    pub fn measuring(mut self, measurements: usize) -> Self {
+        self.measurements = measurements;
+        self
     }
 
     /// Appends the next round.
@@ -118,12 +146,10 @@ impl Telemetry {
         let random = &mut self.random;
         let mut value =
             |base: f64, spread: f64, scale: f64| ((base + spread * random.normal()) * scale).round() / scale;
-        let measured = [
-            ("temperature", value(21.0, 2.0, 100.0)),
-            ("humidity", value(55.0, 5.0, 100.0)),
-            ("pressure", value(1_013.0, 3.0, 100.0)),
-            ("battery", value(3.6, 0.02, 1_000.0)),
-        ];
+        let measured = ALL
+            .iter()
+            .take(self.measurements)
+            .map(|(name, base, spread, scale)| (*name, value(*base, *spread, *scale)));
         records.bytes.extend_from_slice(id.as_bytes());
         let key = records.bytes.len();
         let seq = 1_000_000 + i64::from(self.round);
@@ -144,7 +170,7 @@ impl Telemetry {
                     event_time: Some(event_time),
                     seq: Some(seq),
                     boot: None,
-                    measurements: measurements.into(),
+                    measurements: measurements.collect(),
                     tags: Vec::new(),
                 };
                 self.codec.encode(&Raw::Reading(reading), &mut records.bytes);

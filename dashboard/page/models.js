@@ -4,7 +4,7 @@ import { ask, keep } from "./ask.js";
 import { empty, fill, h, heading, table } from "./dom.js";
 import { setting } from "./format.js";
 
-const COLUMNS = [{ title: "Model" }, { title: "Role" }, { title: "Scores" }, { title: "Alerts from", number: true }, { title: "Version" }];
+const COLUMNS = [{ title: "Model" }, { title: "Role" }, { title: "Scores" }, { title: "Alerts from", number: true }, { title: "Version" }, { title: "Trial" }];
 
 export function modelsView(root) {
   const problem = h("div");
@@ -21,8 +21,27 @@ export function modelsView(root) {
 
 function row(model) {
   const version = model.version ?? model.component ?? "";
-  return [h("strong", {}, model.name), model.role ?? "active", inputs(model.inputs), setting(model.threshold),
-    version ? h("code", { title: version }, version.slice(0, 12)) : "–"];
+  return [h("strong", {}, model.name), model.role ?? "active", scored(model), setting(model.threshold),
+    version ? h("code", { title: version }, version.slice(0, 12)) : "–", trial(model)];
+}
+
+// How far a version on trial has come, beside it; how the last trial ended, beside the version in force.
+function trial(model) {
+  const { role, trial: counts, ended } = model;
+  if (counts && role !== "active") {
+    const said = counts.broken ?? (counts.waits_for?.length ? `waits for ${counts.waits_for.join(", ")}` : "goes on");
+    return `${counts.compared} rows compared, ${counts.alerts_trial} alerts beside ${counts.alerts_active}; ${said}`;
+  }
+  if (ended && !counts) return `${(ended.version ?? "").slice(0, 12)} ${ended.outcome} in ${ended.stage}: ${ended.why}`;
+  return "–";
+}
+
+// What it is given, and of which devices.
+function scored({ inputs: given, of_window: closed, route }) {
+  const rows = closed ? `${closed.features.join(", ")} of ${inputs(given)} in ${closed.window}` : inputs(given);
+  const tags = (route?.tags ?? []).map((rule) => `${rule.tag} ${rule.not ? "not " : ""}${rule.any_of.join(" or ")}`);
+  const only = [...(route?.devices ?? []), ...tags];
+  return only.length ? `${rows}; only ${only.join(", ")}` : rows;
 }
 
 function inputs(given) {

@@ -146,7 +146,7 @@ fn store_problem(error: StoreError) -> Problem {
             )
             .retry_after(1)
         }
-        StoreError::Fatal(detail) => {
+        StoreError::Denied(detail) | StoreError::Fatal(detail) => {
             tracing::error!(detail, "a query could not be answered");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", "The store has failed", detail)
         }

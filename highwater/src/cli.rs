@@ -1,6 +1,12 @@
 //! The command line: what can be typed. What each command does lives in a file of its own under `commands`.
 
+mod model;
+
 use clap::{Args, Parser, Subcommand};
+pub(crate) use model::{
+    COMPILE_MODEL, CompileArgs, ExportArgs, ModelAction, ModelProfileArgs, ModelRunArgs, ModelTestArgs,
+    PushArgs,
+};
 use std::path::PathBuf;
 
 /// IoT readings in; windows, scores and alerts out, exactly once.
@@ -134,6 +140,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: SchemaAction,
     },
+    /// Models: those that come with this build, a project for a new one, whether a component keeps what the contract asks,
+    /// and letting another version into the running stream.
+    #[command(
+        after_help = "Example:\n  highwater model new --lang python my-model\n  highwater model test my-model.wasm     # exit code 3 when it does not conform"
+    )]
+    Model {
+        /// What to do.
+        #[command(subcommand)]
+        action: ModelAction,
+    },
+    /// Compiles a component from standard input to standard output, within caps: services start it for themselves.
+    #[command(name = COMPILE_MODEL, hide = true)]
+    CompileModel(CompileArgs),
     /// The topics of a Kafka journal: whether they are as they must be, and making them.
     #[command(after_help = "Example:\n  highwater topics create --set journal.url=kafka://127.0.0.1:9092")]
     Topics {

@@ -1,12 +1,14 @@
 //! One module a command, or a family of them.
 
 mod ask;
+pub(crate) mod compile;
 mod config;
 mod dead_letters;
 mod demo;
 mod import;
 mod keys;
 mod loadgen;
+mod model;
 mod run;
 mod schema;
 mod store;
@@ -38,6 +40,8 @@ pub(crate) async fn run(command: Command) -> Result<Outcome> {
         Command::Health(target) => ask::health(target).await,
         Command::Loadgen(args) => loadgen::run(args).await,
         Command::Schema { action } => schema::run(action).await,
+        Command::Model { action } => model::run(action).await,
+        Command::CompileModel(args) => compile::run(args),
         Command::Topics { action } => topics::run(action).await,
         Command::Store { action } => store::run(action).await,
         Command::Keys { action } => keys::run(&action),

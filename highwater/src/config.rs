@@ -7,12 +7,16 @@ mod address;
 pub(crate) mod journal;
 pub(crate) mod process;
 pub(crate) mod registry;
+pub(crate) mod scoring;
 pub(crate) mod store;
+pub(crate) mod weights;
 
 use self::journal::{JournalConfig, Librdkafka, RawJournal};
-use self::process::{AdminConfig, RawAdmin, RawScoring, ScoringConfig};
+use self::process::{AdminConfig, RawAdmin};
 use self::registry::{RawRegistry, RegistrySettings};
+use self::scoring::{RawScoring, ScoringConfig};
 use self::store::{RawStore, StoreConfig};
+use self::weights::Weights;
 use crate::cli::ConfigArgs;
 use crate::exit::Usage;
 use anyhow::{Context, Result};
@@ -74,7 +78,7 @@ pub(crate) struct Settings {
     pub(crate) sink: SinkConfig,
     /// Query API and page.
     pub(crate) dashboard: DashboardConfig,
-    /// Where compiled models are kept.
+    /// The models' host.
     pub(crate) scoring: ScoringConfig,
     /// Admin address.
     pub(crate) admin: AdminConfig,
@@ -151,9 +155,10 @@ impl Settings {
         if journal.file().is_none() {
             process.instance = process.instance.or_else(process::host_name);
         }
+        let scoring = layers.section::<RawScoring>("scoring", &mut problems);
+        let mut scoring = scoring.resolve("scoring", &journal, &mut problems);
         let settings = Self {
             librdkafka,
-            scoring: layers.section::<RawScoring>("scoring", &mut problems).resolve(&journal),
             store: layers.section::<RawStore>("store", &mut problems).resolve("store", &mut problems),
             registry,
             ingest: layers.section::<RawIngest>("ingest", &mut problems).resolve("ingest", &mut problems),
@@ -164,7 +169,8 @@ impl Settings {
                 .resolve("dashboard", &mut problems),
             admin: layers.section::<RawAdmin>("admin", &mut problems).resolve("admin", &mut problems),
             log: log.resolve("log", &mut problems),
-            pipeline: pipeline(&layers, &mut problems),
+            pipeline: pipeline(&layers, &mut scoring, &mut problems),
+            scoring,
             keys,
             journal,
             layers,
@@ -212,8 +218,8 @@ impl Settings {
 }
 
 /// The sections that make the pipeline, read as one.
-fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
-    let raw = RawPipelineConfig {
+fn pipeline(layers: &Layers, scoring: &mut ScoringConfig, problems: &mut Problems) -> Pipeline {
+    let mut raw = RawPipelineConfig {
         window: layers.table().contains_key("window").then(|| layers.section("window", problems)),
         filter: layers.section("filter", problems),
         model: layers.section("model", problems),
@@ -222,7 +228,8 @@ fn pipeline(layers: &Layers, problems: &mut Problems) -> Pipeline {
         limits: layers.section("limits", problems),
         input: layers.section("input", problems),
     };
-    raw.resolve(&|name| scoring::shipped::find(name).map(|component| component.digest.to_owned()), problems)
+    scoring.weights = Weights::read(&mut raw.model, problems);
+    raw.resolve(&|name| scoring.component(name), problems)
 }
 
 /// The definitions, as the file has them. Empty ones are left out: behind a section they would belong to it.

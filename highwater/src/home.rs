@@ -12,7 +12,11 @@ pub(crate) mod books;
 pub(crate) mod brief;
 mod claim;
 pub(crate) mod drain;
+pub(crate) mod failing;
+pub(crate) mod history;
 pub(crate) mod live;
+mod measured;
+mod models;
 pub(crate) mod offline;
 pub(crate) mod open;
 mod outputs;
@@ -268,6 +272,7 @@ async fn live(opened: &Opened, settings: &Settings, parts: Parts) -> Result<Arc<
     };
     let (journal, codec, store) = (opened.journal.port(), opened.codec.clone(), Arc::clone(&opened.store));
     let (pipeline, owners) = (settings.pipeline.clone(), open::owners(settings));
-    let make = move || Live::new(journal, codec, store, pipeline, watched, owners);
+    let scoring = settings.scoring.clone();
+    let make = move || Live::new(journal, codec, store, pipeline, scoring, watched, owners);
     Ok(Arc::new(tokio::task::spawn_blocking(make).await.context("the journal's readers")??))
 }

@@ -20,6 +20,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if let cli::Command::CompileModel(args) = cli.command {
+        // One thread, and no more memory than compiling takes.
+        let result = commands::compile::run(args);
+        return ended(&result);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -28,8 +33,12 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(commands::run(cli.command));
-    if let Err(error) = &result {
+    ended(&result)
+}
+
+fn ended(result: &anyhow::Result<exit::Outcome>) -> ExitCode {
+    if let Err(error) = result {
         eprintln!("highwater: {error:#}");
     }
-    exit::code(&result)
+    exit::code(result)
 }

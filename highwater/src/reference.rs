@@ -49,7 +49,7 @@ fn every_setting_is_documented_with_its_default() {
         let Some(table) = value.as_table() else { continue };
         for (key, default) in table {
             // What depends on the home is documented with the default of the file's.
-            let of_home = matches!(&**key, "url" | "instance" | "cache-dir");
+            let of_home = matches!(&**key, "url" | "instance" | "cache-dir" | "failed-batch-dir");
             let default =
                 files.get(section).and_then(|file| file.get(key)).filter(|_| of_home).unwrap_or(default);
             if section == "registry" && key == "url" {

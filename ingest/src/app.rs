@@ -5,6 +5,7 @@ use crate::books::{IngestBooks, Ledger};
 use crate::config::IngestConfig;
 use crate::door::{Door, Outage};
 use crate::http;
+use crate::scrub::Scrubber;
 use chassis::BoxError;
 use chassis::admin::Readiness;
 use chassis::auth::{Keys, Role, require};
@@ -63,7 +64,12 @@ pub async fn start(deps: IngestDeps, config: IngestConfig) -> std::io::Result<In
     let IngestDeps { journal, codec, clock, keys, readiness, supervisor } = deps;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let recorder = Recorder { codec, limits: config.reading_limits(), partitions: journal.partitions() };
+    let recorder = Recorder {
+        codec,
+        limits: config.reading_limits(),
+        partitions: journal.partitions(),
+        scrubber: Scrubber::new(&config),
+    };
     let limits = config.server_limits();
     let shutdown = supervisor.shutdown().clone();
     let door = Arc::new(Door::new(config, recorder, clock, journal.appender(), readiness, shutdown.clone()));

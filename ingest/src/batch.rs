@@ -1,6 +1,7 @@
 //! Readings to records: each slice of a body becomes a reading on `iot.raw` or a dead letter that says why not.
 //! Does not live here: the rules a reading is checked by (`schemas`), or writing anything.
 
+use crate::scrub::Scrubber;
 use journal::port::{Header, NewRecord, TopicPartition};
 use schemas::Micros;
 use schemas::codec::Codec;
@@ -8,7 +9,7 @@ use schemas::grammar::{ReadingLimits, is_device_id};
 use schemas::json::ReadingParser;
 use schemas::partition::partition_of;
 use schemas::reason::Reject;
-use schemas::record::{DeadLetter, Stage};
+use schemas::record::{DeadLetter, Raw, Stage};
 use schemas::topic::Topic;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,7 @@ pub(crate) struct Recorder {
     pub(crate) codec: Codec,
     pub(crate) limits: ReadingLimits,
     pub(crate) partitions: u32,
+    pub(crate) scrubber: Option<Scrubber>,
 }
 
 impl Recorder {
@@ -72,7 +74,10 @@ impl Recorder {
             match parser.parse(slice) {
                 Ok(view) => {
                     let mut value = Vec::with_capacity(READING_BYTES);
-                    self.codec.encode_reading(&view, &mut value);
+                    match self.scrubber.as_ref().and_then(|scrubber| scrubber.reading(&view)) {
+                        None => self.codec.encode_reading(&view, &mut value),
+                        Some(reading) => self.codec.encode(&Raw::Reading(reading), &mut value),
+                    }
                     batch.records.push(self.keyed(Topic::Raw, view.device_id(), value, headers.clone()));
                 }
                 Err(reject) => {
@@ -110,16 +115,22 @@ impl Recorder {
 
     fn letter(&self, bytes: &[u8], reject: &Reject, now: Micros) -> NewRecord {
         let device_id = told_device_id(bytes);
+        let scrubbed = self.scrubber.as_ref().map(|scrubber| scrubber.refused(bytes, &reject.detail));
+        let (bytes, detail, withheld) = match &scrubbed {
+            None => (bytes, reject.detail.as_str(), false),
+            Some(Some((bytes, detail))) => (bytes.as_slice(), detail.as_str(), false),
+            Some(None) => (&[][..], "its bytes are withheld: what is to be scrubbed cannot be told", true),
+        };
         let letter = DeadLetter {
             reason: reject.reason.as_str().to_owned(),
-            detail: reject.detail.clone(),
+            detail: detail.to_owned(),
             stage: Stage::Ingest,
             source_topic: None,
             source_partition: None,
             source_offset: None,
             key: None,
             value: bytes[..bytes.len().min(LETTER_BYTES_MAX)].to_vec(),
-            truncated: bytes.len() > LETTER_BYTES_MAX,
+            truncated: withheld || bytes.len() > LETTER_BYTES_MAX,
             redriven: 0,
             received_at: now,
             write_clock: 0,
@@ -167,7 +178,7 @@ mod tests {
     const SEED: &[u8] = br#"{"device_id":"sensor-12","temp":23.5,"ts":1627847280}"#;
 
     fn recorder() -> Recorder {
-        Recorder { codec: Codec::local(), limits: ReadingLimits::DEFAULT, partitions: 4 }
+        Recorder { codec: Codec::local(), limits: ReadingLimits::DEFAULT, partitions: 4, scrubber: None }
     }
 
     #[test]
@@ -184,6 +195,36 @@ mod tests {
             panic!("no reading")
         };
         assert_eq!((view.device_id(), view.event_time()), ("sensor-12", Some(1_627_847_280_000_000)));
+    }
+
+    #[test]
+    fn nothing_that_is_appended_holds_what_is_scrubbed() {
+        let config = crate::config::IngestConfig {
+            scrub_drop: vec!["patient".to_owned()],
+            scrub_hash: vec!["badge".to_owned()],
+            scrub_key: Some(chassis::config::Secret::new("00112233445566778899aabbccddeeff")),
+            ..crate::config::IngestConfig::default()
+        };
+        let recorder = Recorder { scrubber: Scrubber::new(&config), ..recorder() };
+        let taken = br#"{"device_id":"d","temp":1,"patient":"Ada Lovelace","badge":"4711-0815","line":"a"}"#;
+        let refused = br#"{"device_id":"d","ts":0,"patient":"Ada Lovelace","badge":"4711-0815"}"#;
+        let broken = br#"{"device_id":"d","patient":"Ada Lovelace","badge":"4711-0815""#;
+        let batch = recorder.batch(&[taken, refused, broken, SEED], 77);
+        assert_eq!((batch.readings, batch.records.len()), (2, 4));
+        for record in &batch.records {
+            let holds = |text: &[u8]| record.value.windows(text.len()).any(|part| part == text);
+            assert!(!holds(b"Ada") && !holds(b"4711"), "{}", record.value.escape_ascii());
+        }
+        let mut decoder = RawDecoder::new(ReadingLimits::DEFAULT);
+        let RawView::Reading(view) = decoder.decode(&recorder.codec, &batch.records[0].value, false).unwrap()
+        else {
+            panic!("no reading")
+        };
+        let tags: Vec<(&str, usize)> = view.tags().map(|(name, value)| (name, value.len())).collect();
+        assert_eq!(tags, [("badge", 32), ("line", 1)]);
+        let letter = |at: usize| recorder.codec.decode::<DeadLetter>(&batch.records[at].value).unwrap();
+        assert_eq!((letter(2).truncated, letter(2).reason.as_str()), (false, "bad-timestamp"));
+        assert_eq!((letter(3).truncated, letter(3).value), (true, Vec::new()));
     }
 
     #[test]

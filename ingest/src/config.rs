@@ -1,6 +1,7 @@
 //! `[ingest]`: the address, and a limit for everything that a client could make large or slow.
 
-use chassis::config::{Problems, format_size, printed};
+use crate::scrub::Scrubber;
+use chassis::config::{Problems, Secret, format_size, printed};
 use chassis::server::ServerLimits;
 use schemas::grammar::ReadingLimits;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,12 @@ pub struct RawIngest {
     pub connections_max: Option<u64>,
     /// Time for requests in progress when the service stops.
     pub drain_max: Option<String>,
+    /// Names under which nothing is kept.
+    pub scrub_drop: Option<Vec<String>>,
+    /// Names under which a keyed hash is kept.
+    pub scrub_hash: Option<Vec<String>>,
+    /// The key.
+    pub scrub_key: Option<Secret>,
 }
 
 /// Resolved.
@@ -79,6 +86,13 @@ pub struct IngestConfig {
     /// Time for requests in progress when the service stops.
     #[serde(serialize_with = "printed::duration")]
     pub drain_max: Duration,
+    /// Names under which nothing is kept.
+    pub scrub_drop: Vec<String>,
+    /// Names under which a keyed hash is kept.
+    pub scrub_hash: Vec<String>,
+    /// The key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_key: Option<Secret>,
 }
 
 impl Default for IngestConfig {
@@ -97,6 +111,9 @@ impl Default for IngestConfig {
             request_timeout: Duration::from_secs(30),
             connections_max: 768,
             drain_max: Duration::from_secs(10),
+            scrub_drop: Vec::new(),
+            scrub_hash: Vec::new(),
+            scrub_key: None,
         }
     }
 }
@@ -160,8 +177,12 @@ impl RawIngest {
             header_timeout,
             request_timeout,
             drain_max,
+            scrub_drop: self.scrub_drop.unwrap_or_default(),
+            scrub_hash: self.scrub_hash.unwrap_or_default(),
+            scrub_key: self.scrub_key,
         };
         config.check_relations(at, problems);
+        Scrubber::check(&config, at, problems);
         config
     }
 }

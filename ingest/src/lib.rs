@@ -2,7 +2,7 @@
 //! `POST /v1/ends`). It takes readings apart, checks each, and acknowledges those that are durable in the journal.
 //!
 //! Lives here, in the order a request meets it: [`config`] its limits, `admission` the memory it may take,
-//! `encoding` its compression, `split` one body to many readings, `batch` readings to records, `door` records to
+//! `encoding` its compression, `split` one body to many readings, `batch` readings to records, `scrub` what is not to be kept of them, `door` records to
 //! the journal, [`books`] what became of every reading, `http` the answers. Does not live here: what a reading may
 //! look like (`schemas`), durability (`journal`), who may ask (`chassis::auth`).
 //!
@@ -20,6 +20,7 @@ pub mod config;
 mod door;
 mod encoding;
 mod http;
+mod scrub;
 mod split;
 
 pub use app::{Ingest, IngestDeps, start};

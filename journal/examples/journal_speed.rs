@@ -83,7 +83,8 @@ fn consume(journal: &SqliteJournal, records: u64) -> (Duration, u64) {
                     bytes += records
                         .iter()
                         .map(|record| {
-                            record.value.len() + record.headers[0].1.len() + record.key.unwrap().len()
+                            let header = record.headers.first("ingest-at", <[u8]>::len).unwrap();
+                            record.value.len() + header + record.key.unwrap().len()
                         })
                         .sum::<usize>();
                 }

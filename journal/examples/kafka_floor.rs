@@ -40,7 +40,12 @@ fn main() {
         .set("partition.assignment.strategy", "range")
         .set("fetch.queue.backoff.ms", "5")
         .set("queued.max.messages.kbytes", "16384")
-        .set("queued.min.messages", "50000");
+        .set("queued.min.messages", "20000")
+        .set("fetch.message.max.bytes", "262144");
+    let settings = std::env::var("HIGHWATER_BENCH_LIBRDKAFKA").unwrap_or_default();
+    for (name, value) in settings.split_whitespace().filter_map(|setting| setting.split_once('=')) {
+        config.set(name, value);
+    }
     let native = config.create_native_config().unwrap();
     let topic = CString::new(format!("{prefix}iot.raw")).unwrap();
     let mut why = [0; 512];

@@ -24,6 +24,7 @@ impl From<JournalError> for IdError {
         match (why.disposition(), why) {
             // Their text without the journal's words: it may have crossed this border before.
             (_, JournalError::Retry(why)) => Self::Retry(why),
+            (_, JournalError::Denied(why)) => Self::Denied(why),
             (Disposition::Fatal, why) => Self::Fatal(why.to_string()),
             (Disposition::Retry | Disposition::Resolve | Disposition::Rejoin, why) => {
                 Self::Retry(why.to_string())
@@ -36,6 +37,7 @@ impl From<IdError> for JournalError {
     fn from(why: IdError) -> Self {
         match why {
             IdError::Retry(why) => Self::Retry(why),
+            IdError::Denied(why) => Self::Denied(why),
             IdError::Fatal(why) => Self::Fatal(why),
         }
     }
@@ -56,7 +58,8 @@ mod tests {
 
     #[test]
     fn an_error_keeps_its_class_across_the_border_and_its_words() {
-        for error in [IdError::Retry("away".to_owned()), IdError::Fatal("not registered".to_owned())] {
+        let text = || "so".to_owned();
+        for error in [IdError::Retry(text()), IdError::Denied(text()), IdError::Fatal(text())] {
             assert_eq!(IdError::from(JournalError::from(error.clone())), error);
         }
         let unknown = JournalError::Unknown("no answer".to_owned());

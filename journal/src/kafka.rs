@@ -18,6 +18,7 @@ mod error;
 mod member;
 mod names;
 mod native;
+mod onlooker;
 pub mod owners;
 mod reader;
 mod records;
@@ -33,22 +34,24 @@ use crate::port::{Appender, Committed, Committer, Consumer, Journal, JournalErro
 use appender::KafkaAppender;
 use clock::BrokerClock;
 use committer::KafkaCommitter;
-use error::sorted;
+use error::{About, sorted, sorted_about};
 use member::Member;
 use names::Names;
-use native::{Native, Piece, Positions};
+use native::{Failure, Message, Native, PartitionCount, Positions};
 use reader::KafkaReader;
-use records::RecordRun;
 use schemas::Micros;
 use schemas::codec::IdTable;
 use schemas::topic::Topic;
 use seats::Seats;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Between two looks at topics that the brokers do not know yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long an answer is waited for before it is looked whether the login was refused.
+const ANSWER_SLICE: Duration = Duration::from_millis(500);
 
 /// Told what librdkafka measures: the client's role, and its statistics as JSON text.
 pub type Statistics = Arc<dyn Fn(&str, &str) + Send + Sync>;
@@ -61,7 +64,18 @@ struct Shared {
     clock: BrokerClock,
     seats: Seats,
     statistics: Option<Statistics>,
+    aborted: AtomicU64,
+    renewed: AtomicU64,
     closed: AtomicBool,
+}
+
+/// What happened to transactions since the home was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KafkaCounts {
+    /// Transactions that were not committed.
+    pub aborted: u64,
+    /// Producers that took over from the one before.
+    pub renewed: u64,
 }
 
 /// A home on Kafka.
@@ -94,10 +108,19 @@ impl KafkaJournal {
             clock: BrokerClock::new(),
             seats: Seats::default(),
             statistics,
+            aborted: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let appender = Arc::new(KafkaAppender::start(Arc::clone(&shared))?);
         Ok(Arc::new(Self { shared, appender, ids }))
+    }
+
+    /// What happened since it was opened.
+    #[must_use]
+    pub fn counts(&self) -> KafkaCounts {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        KafkaCounts { aborted: count(&self.shared.aborted), renewed: count(&self.shared.renewed) }
     }
 
     /// Waits for the reports of outstanding appends; every part is of no more use afterwards.
@@ -107,27 +130,58 @@ impl KafkaJournal {
     }
 }
 
+/// A first conversation with the brokers: whether they answer, take the login, and know the topics.
+struct Opening<'a> {
+    config: &'a KafkaConfig,
+    native: Native,
+    deadline: Instant,
+}
+
+impl<'a> Opening<'a> {
+    /// Not a producer: to ask as one for a topic by its name may make it.
+    fn begin(config: &'a KafkaConfig, names: &Names) -> Result<Self, JournalError> {
+        let mut native = Native::new(native::Kind::Consumer, "opening", &config.client(), None)
+            .map_err(|why| JournalError::Fatal(format!("the brokers' client: {why}")))?;
+        native.learn(&names.all()).map_err(|why| sorted("the topics", &why))?;
+        Ok(Self { config, native, deadline: Instant::now() + config.answer_timeout })
+    }
+
+    /// What the brokers say of the topics. A login that is refused is told at once, an answer that does not come at the
+    /// deadline.
+    fn counts(&self) -> Result<Vec<PartitionCount>, JournalError> {
+        let brokers = &self.config.brokers;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let why = match self.native.partition_counts(left.min(ANSWER_SLICE)) {
+                Ok(counts) => return Ok(counts),
+                Err(why) => why,
+            };
+            self.native.poll(Duration::ZERO);
+            if let Some(refusal) = self.native.refusal() {
+                return Err(JournalError::Denied(format!("{brokers}: {refusal}: {}", error::LOGIN_REFUSED)));
+            }
+            let complaint = || self.native.complaint().unwrap_or(why.text.clone());
+            match sorted(&format!("asking {brokers} for its topics"), &why) {
+                JournalError::Retry(_) if left > ANSWER_SLICE => {}
+                JournalError::Retry(_) => {
+                    return Err(JournalError::Retry(format!(
+                        "no broker of {brokers} answers: {}",
+                        complaint()
+                    )));
+                }
+                other => return Err(other),
+            }
+        }
+    }
+}
+
 /// Asks until every topic is known, or the time is over.
 fn found_layout(config: &KafkaConfig, names: &Names) -> Result<Layout, JournalError> {
-    let mut native = Native::new(native::Kind::Producer, "opening", &config.client(), None)
-        .map_err(|why| JournalError::Fatal(format!("the brokers' client: {why}")))?;
-    native.learn(&names.all()).map_err(|why| sorted("the topics", &why))?;
-    let deadline = Instant::now() + config.answer_timeout;
+    let opening = Opening::begin(config, names)?;
     loop {
-        let wait = deadline.saturating_duration_since(Instant::now());
-        let counts = native.partition_counts(wait).map_err(|why| {
-            native.poll(Duration::ZERO);
-            let complaint = native.complaint().unwrap_or(why.text.clone());
-            match sorted(&format!("asking {} for its topics", config.brokers), &why) {
-                JournalError::Retry(_) => {
-                    JournalError::Retry(format!("no broker of {} answers: {complaint}", config.brokers))
-                }
-                other => other,
-            }
-        })?;
-        match names.layout(&counts) {
-            Err(JournalError::Retry(_)) if Instant::now() + LOOK_AGAIN < deadline => {
-                native.poll(LOOK_AGAIN);
+        match names.layout(&opening.counts()?) {
+            Err(JournalError::Retry(_)) if Instant::now() + LOOK_AGAIN < opening.deadline => {
+                opening.native.poll(LOOK_AGAIN);
             }
             Err(JournalError::Retry(why)) => return Err(JournalError::Fatal(why)),
             answer => return answer,
@@ -143,10 +197,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whose a piece is; none: not of a partition of ours.
-    fn partition_of(&self, piece: Piece<'_>) -> Option<TopicPartition> {
-        let topic = self.names.topic(piece.topic()?.to_bytes())?;
-        Some(TopicPartition { topic, partition: u32::try_from(piece.partition()).ok()? })
+    /// Whose a message is; none: not of a partition of ours.
+    fn partition_of(&self, message: &Message) -> Option<TopicPartition> {
+        let topic = self.names.topic(message.topic()?.to_bytes())?;
+        Some(TopicPartition { topic, partition: u32::try_from(message.partition()).ok()? })
     }
 
     fn bounds(&self, native: &Native, of: TopicPartition) -> Result<(i64, i64), JournalError> {
@@ -161,15 +215,22 @@ impl Shared {
                 Err(why) if error::is_moving(why.code) && Instant::now() + LOOK_AGAIN < deadline => {
                     std::thread::park_timeout(LOOK_AGAIN);
                 }
-                Err(why) => return Err(sorted(&format!("the bounds of {of:?}"), &why)),
+                Err(why) => return Err(self.sorted_read(&format!("the bounds of {of:?}"), of.topic, &why)),
             }
         }
+    }
+
+    /// Sorts a failure of something that reads a topic.
+    fn sorted_read(&self, what: &str, topic: Topic, why: &Failure) -> JournalError {
+        let about = About { operation: "Read", topics: self.names.text(topic), ..About::default() };
+        sorted_about(what, about, why)
     }
 
     /// What a client's group has committed, in the order asked.
     fn committed(
         &self,
         native: &Native,
+        group: &str,
         of: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, JournalError> {
         if of.is_empty() {
@@ -177,9 +238,12 @@ impl Shared {
         }
         let mut asked = Positions::new();
         of.iter().for_each(|of| asked.add(self.names.text(of.topic), of.partition));
-        let places = native
-            .committed(&asked, self.config.answer_timeout)
-            .map_err(|why| sorted("asking for committed positions", &why))?;
+        let places = native.committed(&asked, self.config.answer_timeout).map_err(|why| {
+            let topics = of.first().map_or("", |of| self.names.text(of.topic));
+            let group = &format!("{}{group}", self.config.prefix);
+            let about = About { operation: "Describe", topics, group, ..About::default() };
+            sorted_about("asking for committed positions", about, &why)
+        })?;
         let committed = places
             .into_iter()
             .map(|place| place.offset.map(|offset| Committed { offset, metadata: place.metadata }));

@@ -109,7 +109,7 @@ mod tests {
     fn slots_are_dense_and_the_partitions_have_ends() {
         let layout = Layout::new(3).unwrap();
         let slots: Vec<usize> = layout.all().map(|of| layout.slot(of).unwrap()).collect();
-        assert_eq!(slots, (0..9 * 3 + 1).collect::<Vec<_>>());
+        assert_eq!(slots, (0..10 * 3 + 2).collect::<Vec<_>>());
         assert!(layout.slot(TopicPartition { topic: Topic::Raw, partition: 3 }).is_err());
         assert!(layout.slot(TopicPartition { topic: Topic::Control, partition: 1 }).is_err());
         assert!(Layout::new(0).is_err() && Layout::new(PARTITIONS_MAX + 1).is_err());

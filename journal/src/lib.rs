@@ -14,6 +14,7 @@
 pub mod conformance;
 mod consumer;
 pub mod group;
+mod headers;
 pub mod ids;
 pub mod kafka;
 mod layout;

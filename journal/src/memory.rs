@@ -208,6 +208,16 @@ impl MemoryJournal {
         Ok(())
     }
 
+    /// Sets a group's position as an operator's tool does, without metadata; none: forgets it, as brokers do in time.
+    pub fn reposition(&self, group: &str, partition: TopicPartition, offset: Option<i64>) {
+        let mut disk = self.open.disk();
+        let of_group = disk.published.committed.entry(group.to_owned()).or_default();
+        match offset {
+            Some(offset) => of_group.insert(partition, Committed { offset, metadata: String::new() }),
+            None => of_group.remove(&partition),
+        };
+    }
+
     /// Replaces the fault plan; none: all goes well. The plan stays over a reopening.
     pub fn inject(&self, plan: Option<Plan>) {
         self.open.disk().plan = plan;

@@ -4,6 +4,8 @@
 //! Everything here is synchronous: consumers and committers live on threads of their own. Only [`Appender`] is
 //! called from async code, with a completion callback.
 
+pub use crate::headers::{HeaderSource, Headers};
+
 use schemas::Micros;
 use schemas::topic::Topic;
 use std::time::Duration;
@@ -45,7 +47,7 @@ pub struct RecordRef<'a> {
     /// Value.
     pub value: &'a [u8],
     /// Headers.
-    pub headers: &'a [(&'a str, &'a [u8])],
+    pub headers: Headers<'a>,
 }
 
 /// A partition handed to a group member.
@@ -272,10 +274,11 @@ pub trait Journal: Send + Sync {
     /// When the journal does not answer.
     fn reader(&self) -> Result<Box<dyn Reader>, JournalError>;
 
-    /// The id of a schema under a subject, assigned when it is new.
+    /// The id of a schema under a subject. A home that keeps its own ids gives one to a schema that it has not seen; one
+    /// whose ids come from a registry asks there and never registers (`highwater schema register` does).
     ///
     /// # Errors
-    /// When the id table does not answer.
+    /// When the id table does not answer, or knows no id for the schema and gives none.
     fn schema_id(&self, subject: &str, schema: &str) -> Result<u32, JournalError>;
 
     /// The schema of an id.
@@ -326,6 +329,10 @@ pub enum JournalError {
         /// ` (pid N)` when known.
         holder: String,
     },
+    /// The login is refused, or the one who logged in lacks a right: stop. No waiting helps, and the text says what to
+    /// grant.
+    #[error("{0}")]
+    Denied(String),
     /// Ours or the file's fault: stop.
     #[error("{0}")]
     Fatal(String),
@@ -352,7 +359,9 @@ impl JournalError {
             Self::Full { .. } | Self::Retry(_) => Disposition::Retry,
             Self::Unknown(_) => Disposition::Resolve,
             Self::Fenced(_) | Self::NotAssigned(_) => Disposition::Rejoin,
-            Self::OutOfRange { .. } | Self::InUse { .. } | Self::Fatal(_) => Disposition::Fatal,
+            Self::OutOfRange { .. } | Self::InUse { .. } | Self::Denied(_) | Self::Fatal(_) => {
+                Disposition::Fatal
+            }
         }
     }
 }

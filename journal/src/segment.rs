@@ -6,7 +6,7 @@
 //! Record: `key length + 1` (0: no key), `value length`, `header count` as LEB128, then key, value and headers
 //! (`name length`, name, `value length`, value).
 
-use crate::port::{JournalError, NewRecord, RecordRef, TopicPartition};
+use crate::port::{Headers, JournalError, NewRecord, RecordRef, TopicPartition};
 use schemas::Micros;
 
 /// Some records of one partition, packed.
@@ -149,7 +149,6 @@ pub(crate) struct Chunk {
     run: usize,
     byte: usize,
     next: i64,
-    records: Vec<RecordRef<'static>>,
     headers: Vec<HeaderRef<'static>>,
 }
 
@@ -192,7 +191,7 @@ impl Chunk {
             return Ok(None);
         }
         let mut headers = recycled(std::mem::take(&mut self.headers));
-        let mut records = recycled(std::mem::take(&mut self.records));
+        let mut records = Vec::new();
         let mut starts = Vec::new();
         while let Some(run) = self.runs.get(self.run).copied() {
             let mut rest = &self.bytes[self.byte..run.end];
@@ -202,7 +201,7 @@ impl Chunk {
                 if self.next >= from {
                     starts.push(start);
                     let (offset, received_at) = (self.next, run.received_at);
-                    records.push(RecordRef { offset, received_at, key, value, headers: &[] });
+                    records.push(RecordRef { offset, received_at, key, value, headers: Headers::NONE });
                 } else {
                     headers.truncate(start);
                 }
@@ -219,13 +218,12 @@ impl Chunk {
         }
         starts.push(headers.len());
         for (record, bounds) in records.iter_mut().zip(starts.windows(2)) {
-            record.headers = &headers[bounds[0]..bounds[1]];
+            record.headers = Headers::listed(&headers[bounds[0]..bounds[1]]);
         }
         let after = records.last().map(|record| record.offset + 1);
         if after.is_some() {
             visit(&records);
         }
-        self.records = recycled(records);
         self.headers = recycled(headers);
         Ok(after)
     }

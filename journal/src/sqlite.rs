@@ -82,11 +82,11 @@ struct Limits {
 }
 
 impl SqliteConfig {
-    /// Defaults: 4 partitions, records kept for 7 days (decisions, devices: for ever), 32 MiB of appends queued.
+    /// Defaults: 4 partitions, records kept for 7 days (decisions, devices, models: for ever), 32 MiB of appends queued.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let week = Retention { age: Some(Duration::from_secs(7 * 24 * 3600)), partition_bytes_max: None };
-        let kept = |topic: &Topic| !matches!(topic, Topic::Control | Topic::Devices);
+        let kept = |topic: &Topic| !matches!(topic, Topic::Control | Topic::Devices | Topic::Models);
         Self {
             path: path.into(),
             partitions: 4,

@@ -30,11 +30,7 @@ impl StoredRecord {
             received_at: record.received_at,
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.to_vec(),
-            headers: record
-                .headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-                .collect(),
+            headers: record.headers.to_vec(),
         }
     }
 }

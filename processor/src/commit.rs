@@ -202,6 +202,10 @@ impl ThreadLane {
         let (to, cycles) = sync_channel::<Box<Cycle>>(1);
         let (outcomes, from) = sync_channel(1);
         let body = move || {
+            // What a killed predecessor left open keeps its positions from everybody until the id is taken over.
+            if let Err(why) = committing.producer() {
+                tracing::debug!(%why, "the committer is made with the first commit");
+            }
             for cycle in cycles {
                 let attempt = committing.attempt(&cycle);
                 if outcomes.send((cycle, attempt)).is_err() {
@@ -250,5 +254,25 @@ impl Drop for ThreadLane {
         {
             tracing::error!("the committer thread had panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::memory::{MemoryConfig, MemoryJournal};
+
+    /// On Kafka an open transaction of a killed predecessor keeps its positions from everybody until then.
+    #[test]
+    fn the_id_is_taken_over_at_the_start() {
+        let journal = MemoryJournal::new(MemoryConfig::default()).unwrap();
+        let mut predecessor = journal.committer("id").unwrap();
+        let committing = Committing::new(Arc::new(journal), "id".to_owned());
+        // Dropped, it has done what it does at the start, and nothing was ever committed through it.
+        drop(ThreadLane::start(committing, "worker").unwrap());
+        let nobody =
+            GroupToken { group: String::new(), member: String::new(), generation: 0, proof: String::new() };
+        let refused = predecessor.commit(&Transaction::default(), &nobody);
+        assert!(matches!(refused, Err(JournalError::Fenced(_))), "{refused:?}");
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod engine;
 pub mod estimate;
+mod model;
 pub mod pipeline;
 mod window;
 mod written;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use engine::{ProcessorConfig, RawProcessorConfig};
 pub use estimate::{StateEstimate, estimate};
+pub use model::{RawModel, RawTagRule, is_digest};
 pub use pipeline::RawPipelineConfig;
 
 use chassis::config::Problems;

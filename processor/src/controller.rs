@@ -7,15 +7,27 @@
 //!
 //! Copies are not written in a transaction: a dead one would stop every partition.
 
+mod decisions;
+mod watching;
+
+pub(crate) use decisions::{
+    DECISIONS, Held, Latest, decide, decide_skip, latest, pipeline_decision, read_decisions, roles_decision,
+    skips, take,
+};
+pub(crate) use watching::{Trial, Watching};
+
 use crate::recovery::read_metadata;
+use crate::rollout::{self, Next};
 use crate::state::canonical;
 use crate::{CONTROLLER_GROUP, GROUP};
 use journal::port::{
-    Appender, Consumer, ConsumerEvent, Disposition, Journal, JournalError, NewRecord, Reader, TopicPartition,
+    Appender, Consumer, ConsumerEvent, Disposition, Journal, JournalError, NewRecord, TopicPartition,
 };
-use schemas::codec::{Codec, DecodeError};
-use schemas::pipeline::Pipeline;
+use schemas::Micros;
+use schemas::codec::Codec;
+use schemas::pipeline::{Model, Pipeline};
 use schemas::record::{Control, Raw};
+use schemas::roles::{Deployment, Roles};
 use schemas::topic::Topic;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +35,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub(crate) const DECISIONS: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
 /// Records of one poll.
 const POLL_RECORDS_MAX: usize = 256;
+/// Between two looks at what versions on trial have done.
+const WATCH_EVERY: Micros = 500_000;
 
 /// How the file's pipeline stands to the one in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -56,11 +69,18 @@ pub struct Controller {
     /// Offset up to which decisions have been read, and where they ended when leadership came.
     read_to: i64,
     known_to: Option<i64>,
-    latest: Option<(i64, Control)>,
+    latest: Option<Latest>,
+    /// The latest decision that was void.
+    void: Option<i64>,
     /// The file's pipeline has been weighed against the decisions: once in a controller's life.
     weighed: bool,
     /// The answer to the decision it has made.
     deciding: Option<Written>,
+    /// The answer to a step of a trial.
+    stepping: Option<Written>,
+    watching: Watching,
+    /// When it was looked at last.
+    watched_at: Micros,
     /// Partition -> generation it is known to have.
     has: BTreeMap<u32, i64>,
     pending: Vec<(u32, i64, Written)>,
@@ -78,7 +98,10 @@ impl Controller {
         apply: bool,
     ) -> Self {
         let appender = journal.appender();
+        let watching = Watching::new(Arc::clone(&journal), codec.clone());
         Self {
+            watching,
+            watched_at: 0,
             journal,
             codec,
             consumer: None,
@@ -90,8 +113,10 @@ impl Controller {
             read_to: 0,
             known_to: None,
             latest: None,
+            void: None,
             weighed: false,
             deciding: None,
+            stepping: None,
             has: BTreeMap::new(),
             pending: Vec::new(),
             view: Arc::default(),
@@ -151,12 +176,13 @@ impl Controller {
         if !self.leader {
             return Ok(());
         }
-        self.collect();
+        self.collect()?;
         if !self.caught_up() {
             return Ok(());
         }
         self.propose()?;
-        self.copy()
+        self.copy()?;
+        if self.settled() { self.try_steps() } else { Ok(()) }
     }
 
     fn read(&mut self, wait: Duration) -> Result<(), JournalError> {
@@ -173,10 +199,11 @@ impl Controller {
                 for record in records {
                     self.read_to = record.offset + 1;
                     match self.codec.decode::<Control>(record.value) {
-                        Ok(control) if control.pipeline.is_some() => {
-                            self.latest = Some((record.offset, control))
+                        Ok(control) => {
+                            if decisions::take(&mut self.latest, record.offset, control) == Held::Void {
+                                self.void = Some(record.offset);
+                            }
                         }
-                        Ok(_) => {}
                         Err(why) => {
                             tracing::error!(offset = record.offset, %why, "a decision cannot be read")
                         }
@@ -215,15 +242,15 @@ impl Controller {
     /// Appends the file's pipeline as a decision, if there is none yet or it may replace the one in force. Later
     /// decisions of others stand.
     fn propose(&mut self) -> Result<(), JournalError> {
-        if self.weighed || self.is_deciding() {
+        if self.weighed || self.is_deciding()? {
             return Ok(());
         }
-        if let Some((generation, control)) = &self.latest {
-            let same = control.pipeline.as_deref().and_then(again).as_deref() == Some(&self.proposal);
+        if let Some(latest) = &self.latest {
+            let same = latest.control.pipeline.as_deref().and_then(again).as_deref() == Some(&self.proposal);
             if same || !self.apply {
                 if !same {
                     tracing::warn!(
-                        generation,
+                        generation = latest.generation,
                         "the configuration file says something else than the generation in force; propose it with --apply"
                     );
                 }
@@ -231,38 +258,40 @@ impl Controller {
                 return Ok(());
             }
         }
-        self.deciding =
-            Some(decide(&*self.appender, &self.codec, &pipeline_decision(self.proposal.clone()))?);
+        let decision = proposal(self.latest.as_ref(), self.proposal.clone());
+        self.deciding = Some(decide(&*self.appender, &self.codec, &decision)?);
         Ok(())
     }
 
     /// Whether a decision of this controller's is on its way. One that was not written, or that nobody knows of, is
     /// weighed again with what has been read by then.
-    fn is_deciding(&mut self) -> bool {
-        let Some(answer) = &self.deciding else { return false };
+    fn is_deciding(&mut self) -> Result<bool, JournalError> {
+        let Some(answer) = &self.deciding else { return Ok(false) };
         match answer.try_recv() {
             Err(TryRecvError::Empty) => {}
             Ok(Ok(offsets)) => {
                 self.deciding = None;
-                self.weighed = true;
+                // Another decision may have come in between: then this one is weighed again.
+                self.weighed = self.void.is_none() || self.void != offsets.first().copied();
                 // It is not in force before it has been read: who waits for it to be everywhere waits for that.
                 let behind = offsets.last().map(|offset| offset + 1);
                 self.known_to = self.known_to.max(behind);
             }
+            Ok(Err(why)) if why.disposition() == Disposition::Fatal => return Err(why),
             Ok(Err(_)) | Err(TryRecvError::Disconnected) => self.deciding = None,
         }
-        true
+        Ok(true)
     }
 
     fn missing(&self) -> Vec<u32> {
-        let Some((generation, _)) = &self.latest else { return Vec::new() };
-        let has = |partition: &u32| self.has.get(partition).is_some_and(|has| has >= generation);
+        let Some(latest) = &self.latest else { return Vec::new() };
+        let has = |partition: &u32| self.has.get(partition).is_some_and(|has| *has >= latest.generation);
         (0..self.journal.partitions()).filter(|partition| !has(partition)).collect()
     }
 
     /// Copies the latest decision into the partitions that do not have it.
     fn copy(&mut self) -> Result<(), JournalError> {
-        let Some((generation, control)) = self.latest.clone() else { return Ok(()) };
+        let Some(Latest { generation, control, .. }) = self.latest.clone() else { return Ok(()) };
         let on_its_way: BTreeSet<u32> = self.pending.iter().map(|(partition, ..)| *partition).collect();
         for partition in self.missing().into_iter().filter(|partition| !on_its_way.contains(partition)) {
             let copy = Raw::Control(Control { generation, ..control.clone() });
@@ -279,30 +308,66 @@ impl Controller {
             self.appender.append(vec![record], told)?;
             self.pending.push((partition, generation, answer));
         }
-        self.collect();
-        Ok(())
+        self.collect()
     }
 
-    /// Notes which copies are durable; failed ones are written again.
-    fn collect(&mut self) {
+    /// Notes which copies are durable; failed ones are written again, where that may help.
+    fn collect(&mut self) -> Result<(), JournalError> {
         let has = &mut self.has;
+        let mut fatal = Ok(());
         self.pending.retain(|(partition, generation, answer)| match answer.try_recv() {
             Err(TryRecvError::Empty) => true,
             Ok(Ok(_)) => {
                 has.insert(*partition, *generation);
                 false
             }
-            Ok(Err(_)) | Err(TryRecvError::Disconnected) => false,
+            Ok(Err(why)) => {
+                if why.disposition() == Disposition::Fatal {
+                    fatal = Err(why);
+                }
+                false
+            }
+            Err(TryRecvError::Disconnected) => false,
         });
+        fatal
+    }
+
+    /// Takes the next step of a trial that is due; the decision is in force once it has been read.
+    fn try_steps(&mut self) -> Result<(), JournalError> {
+        if let Some(answer) = &self.stepping {
+            match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(Ok(offsets)) => self.known_to = self.known_to.max(offsets.last().map(|offset| offset + 1)),
+                Ok(Err(why)) if why.disposition() == Disposition::Fatal => return Err(why),
+                // Whatever became of it: what is in force is looked at again.
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => {}
+            }
+            self.stepping = None;
+            return Ok(());
+        }
+        let Some(latest) = &self.latest else { return Ok(()) };
+        let now = self.journal.now();
+        if now < self.watched_at + WATCH_EVERY {
+            return Ok(());
+        }
+        self.watched_at = now;
+        let roles = latest.roles();
+        self.watching.look(&roles)?;
+        if let Some(roles) = stepped(latest, roles, &self.watching, now) {
+            let decision = roles_decision(latest, None, roles);
+            self.stepping = Some(decide(&*self.appender, &self.codec, &decision)?);
+        }
+        Ok(())
     }
 
     fn publish_view(&self) {
-        let differs = self.latest.as_ref().is_some_and(|(_, control)| {
-            control.pipeline.as_deref().and_then(again).is_some_and(|in_force| in_force != self.proposal)
+        let differs = self.latest.as_ref().is_some_and(|latest| {
+            let text = latest.control.pipeline.as_deref();
+            text.and_then(again).is_some_and(|in_force| in_force != self.proposal)
         });
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = ControllerView {
             leader: self.leader,
-            generation: self.latest.as_ref().map(|(generation, _)| *generation),
+            generation: self.latest.as_ref().map(|latest| latest.generation),
             differs,
             missing: self.missing(),
         };
@@ -314,91 +379,42 @@ fn again(text: &str) -> Option<String> {
     serde_json::from_str::<Pipeline>(text).ok().map(|pipeline| canonical(&pipeline))
 }
 
-/// A decision about the pipeline; its generation is the offset it gets.
-pub(crate) fn pipeline_decision(text: String) -> Control {
-    Control { generation: -1, pipeline: Some(text), models: None, skip_from: None, skip_to: None }
-}
-
-/// Appends a decision; the answer comes when it is durable.
-fn decide(appender: &dyn Appender, codec: &Codec, decision: &Control) -> Result<Written, JournalError> {
-    let record = NewRecord { to: DECISIONS, key: None, value: codec.to_bytes(decision), headers: Vec::new() };
-    let (tell, answer) = sync_channel(1);
-    let done = Box::new(move |written: Result<Vec<i64>, JournalError>| {
-        match &written {
-            Ok(offsets) => tracing::info!(generation = offsets.first(), "a decision was written"),
-            Err(why) => tracing::error!(%why, "a decision was not written"),
-        }
-        let _ = tell.send(written);
-    });
-    appender.append(vec![record], done)?;
-    Ok(answer)
-}
-
-/// What `models` says in a decision about one partition only.
-fn partition_only(partition: u32) -> String {
-    format!("{{\"partition\":{partition}}}")
-}
-
-/// Decides that a range of a partition is kept from the models; in force once the answer is there.
-pub(crate) fn decide_skip(
-    appender: &dyn Appender,
-    codec: &Codec,
-    partition: u32,
-    (from, to): (i64, i64),
-) -> Result<Written, JournalError> {
-    let decision = Control {
-        generation: -1,
-        pipeline: None,
-        models: Some(partition_only(partition)),
-        skip_from: Some(from),
-        skip_to: Some(to),
+/// The file's pipeline as a decision upon the one in force: roles of models that it says the same of stay.
+pub(crate) fn proposal(latest: Option<&Latest>, text: String) -> Control {
+    let Some(latest) = latest else { return pipeline_decision(text) };
+    let after = serde_json::from_str::<Pipeline>(&text).ok();
+    let kept = match (latest.pipeline(), after) {
+        (Some(before), Some(after)) => latest.roles().kept(&before, &after),
+        _ => Roles::default(),
     };
-    decide(appender, codec, &decision)
+    roles_decision(latest, Some(text), kept)
 }
 
-/// Ranges of a partition that decisions keep from the models. They are read before anything is folded, so that
-/// a re-fold skips what the first fold had to skip.
-pub(crate) fn skips(
-    reader: &mut dyn Reader,
-    codec: &Codec,
-    partition: u32,
-) -> Result<Vec<(i64, i64)>, JournalError> {
-    let mine = partition_only(partition);
-    let mut ranges = Vec::new();
-    read_decisions(reader, codec, |_, control| {
-        if control.models.as_deref() == Some(&mine)
-            && let (Some(from), Some(to)) = (control.skip_from, control.skip_to)
-        {
-            ranges.push((from, to));
-        }
-    })?;
-    Ok(ranges)
+/// Which trial the counts of workers have to be of.
+pub(crate) fn trial_of(model: &Model, deployment: &Deployment) -> Option<Trial> {
+    let trial = deployment.trial.as_ref()?;
+    let mut beside = model.clone();
+    beside.set_version(trial.version.clone());
+    Some((model.name.clone(), scoring::version_of(&beside)?, trial.stage.to_string()))
 }
 
-/// Every decision that can be read, in order, with its offset.
-pub(crate) fn read_decisions(
-    reader: &mut dyn Reader,
-    codec: &Codec,
-    mut each: impl FnMut(i64, Control),
-) -> Result<(), JournalError> {
-    let (mut from, end) = reader.bounds(DECISIONS)?;
-    let mut unread = None;
-    while from < end {
-        let next = reader.read(DECISIONS, from, POLL_RECORDS_MAX, &mut |record| {
-            match codec.decode::<Control>(record.value) {
-                Ok(control) => each(record.offset, control),
-                Err(DecodeError::Retry(why)) => unread = Some(why),
-                // Nobody can read it, now or later: it decides nothing.
-                Err(DecodeError::Reject(_)) => {}
-            }
-        })?;
-        if let Some(why) = unread {
-            return Err(JournalError::Retry(why));
-        }
-        if next == from {
-            break;
-        }
-        from = next;
+/// The roles after the steps that are due; none: nothing changes.
+fn stepped(latest: &Latest, mut roles: Roles, watching: &Watching, now: Micros) -> Option<Roles> {
+    if roles.roles.values().all(|deployment| deployment.trial.is_none()) {
+        return None;
     }
-    Ok(())
+    let (generation, mut changed) = (latest.generation, false);
+    for model in &latest.pipeline()?.models {
+        let Some(deployment) = roles.roles.get_mut(&model.name) else { continue };
+        let Some(trial) = trial_of(model, deployment) else { continue };
+        if let Next::Step(after, why) =
+            rollout::next(model, deployment, &watching.sums(&trial, generation), now)
+        {
+            let (model, version, stage) = trial;
+            tracing::info!(model, version, stage, why, "a trial goes on or ends");
+            *deployment = *after;
+            changed = true;
+        }
+    }
+    changed.then_some(roles)
 }

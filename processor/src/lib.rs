@@ -11,13 +11,16 @@
 //! * A record that cannot be used is a dead letter; it never stops a partition.
 
 mod commit;
+pub mod components;
 pub mod config;
 pub mod controller;
+mod decoded;
 mod mutation;
 mod observe;
 pub mod ops;
 pub mod outputs;
 mod recovery;
+pub mod rollout;
 pub mod run;
 mod snapshot;
 pub mod state;

@@ -4,6 +4,7 @@ use crate::commit::Cycle;
 use crate::view::View;
 use chassis::metrics as names;
 use schemas::record::Totals;
+use scoring::{Counters, Failure};
 
 /// Readings by outcome, in the order of [`OUTCOMES`].
 pub(crate) type Outcomes = [i64; 5];
@@ -48,4 +49,51 @@ pub(crate) fn committed(view: &View, cycle: &Cycle) {
         gauge(names::LOST_OFFSETS, seen.lost as f64);
         gauge(names::SINCE_SNAPSHOT_RECORDS, seen.since_snapshot as f64);
     }
+}
+
+/// Hexadecimal digits of a version that a label has.
+const VERSION_DIGITS: usize = 12;
+
+/// What a partition's models have done since `before`, which becomes what they have done now. A re-fold is counted too:
+/// it is work. A model whose counters are lower than before was put in force anew, and counts from nothing.
+pub(crate) fn models(partition: u32, before: &mut Vec<Counters>, now: Vec<Counters>) {
+    for counters in &now {
+        let same = |old: &&Counters| old.model == counters.model && old.version == counters.version;
+        let fresh = Counters::default();
+        let old =
+            before.iter().find(same).filter(|old| old.host.calls <= counters.host.calls).unwrap_or(&fresh);
+        model(partition, old, counters);
+    }
+    *before = now;
+}
+
+fn model(partition: u32, old: &Counters, now: &Counters) {
+    let version: String = now.version.chars().take(VERSION_DIGITS).collect();
+    let labels = [("model", now.model.clone()), ("model_version", version)];
+    let rise = |name: &'static str, old: u64, now: u64| {
+        metrics::counter!(name, &labels).increment(now.saturating_sub(old));
+    };
+    rise(names::MODEL_CALLS_TOTAL, old.host.calls, now.host.calls);
+    rise(names::MODEL_ALERTS_TOTAL, old.over_threshold, now.over_threshold);
+    rise(names::MODEL_BUSY_TOTAL, old.host.busy_nanos, now.host.busy_nanos);
+    rise(names::MODEL_FUEL_TOTAL, old.host.fuel_used, now.host.fuel_used);
+    rise(names::MODEL_INSTANCES_TOTAL, old.host.starts, now.host.starts);
+    rise(names::MODEL_BRAKES_TOTAL, old.host.brakes, now.host.brakes);
+    rise(names::MODEL_HALVED_TOTAL, old.halved, now.halved);
+    rise(names::MODEL_SAID_DROPPED_TOTAL, old.host.said_dropped, now.host.said_dropped);
+    let failed = Failure::ALL.iter().zip(old.failed.iter().zip(now.failed));
+    let outcomes = failed.map(|(failure, (old, now))| (failure.as_str(), *old, now));
+    let others = [
+        ("scored", old.scored, now.scored),
+        ("declined", old.skipped, now.skipped),
+        ("left-out", old.left_out, now.left_out),
+    ];
+    for (outcome, old, now) in outcomes.chain(others) {
+        let [model, version] = labels.clone();
+        metrics::counter!(names::MODEL_ROWS_TOTAL, &[model, version, ("outcome", outcome.to_owned())])
+            .increment(now.saturating_sub(old));
+    }
+    let [model, version] = labels.clone();
+    metrics::gauge!(names::MODEL_MEMORY_PEAK_BYTES, &[model, version, ("partition", partition.to_string())])
+        .set(now.host.memory_bytes_peak as f64);
 }

@@ -7,19 +7,25 @@ pub mod books;
 pub mod decisions;
 pub mod devices;
 pub mod letters;
+pub mod rollout;
+pub mod rows;
 
 pub use books::{BooksLine, books};
 pub use decisions::{InForce, Reach, in_force, propose};
 pub use devices::{DeviceExplained, devices, explain_device};
 pub use letters::{Letter, Letters, Redriven};
+pub use rollout::{ModelStatus, Rollouts};
+pub use rows::{Exported, TrainingRow, training_rows};
 
 use crate::recovery::read_metadata;
 use crate::view::{Incident, NoAnswer, PartitionView, Question, View};
-use journal::port::{JournalError, Reader, TopicPartition};
+use journal::port::{Journal, JournalError, NewRecord, Reader, TopicPartition};
 use schemas::Micros;
 use schemas::codec::Codec;
 use schemas::topic::Topic;
 use serde::{Serialize, Serializer};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// Why an operation gave no answer, by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +43,10 @@ pub enum OpsError {
 
 impl From<JournalError> for OpsError {
     fn from(why: JournalError) -> Self {
-        Self::Unavailable(why.to_string())
+        match why {
+            JournalError::Denied(why) => Self::Refused(why),
+            why => Self::Unavailable(why.to_string()),
+        }
     }
 }
 
@@ -45,6 +54,22 @@ impl From<NoAnswer> for OpsError {
     fn from(why: NoAnswer) -> Self {
         Self::Unavailable(why.to_string())
     }
+}
+
+/// Appends, and waits at most so long until it is durable.
+pub(crate) fn append_durably(
+    journal: &dyn Journal,
+    records: Vec<NewRecord>,
+    wait: Duration,
+) -> Result<(), OpsError> {
+    let (done, answer) = sync_channel(1);
+    let told = Box::new(move |written: Result<Vec<i64>, JournalError>| {
+        let _ = done.send(written);
+    });
+    journal.appender().append(records, told)?;
+    let written = answer.recv_timeout(wait);
+    written.map_err(|_| OpsError::Unavailable("no answer from the journal".to_owned()))??;
+    Ok(())
 }
 
 /// One partition, with what has happened to it.
@@ -75,8 +100,8 @@ pub fn explain_partition(view: &View, partition: u32) -> Result<PartitionExplain
         Phase::Degraded { .. } => "it is live; windows that were open at the time may lack readings",
         Phase::Blocked { .. } => "it goes on by itself once what it waits for is there",
         Phase::Quarantined { .. } => {
-            "the same build computed something else from the same log: keep the incident's text for a report, then \
-             `partitions release` goes on from what was committed"
+            "nothing is published from it, for the reason given; where the same build computed something else from the \
+             same log, keep the incident's text for a report: `partitions release` then goes on from what was committed"
         }
     };
     let incidents = view.incidents().into_iter().filter(|incident| incident.partition == partition).collect();

@@ -100,6 +100,11 @@ impl Outputs {
         self.offset
     }
 
+    /// Receipt time of the partition with that record.
+    pub(crate) fn receipt(&self) -> Micros {
+        self.receipt
+    }
+
     /// The index that the next output to `topic` gets.
     pub(crate) fn next_index(&self, topic: Topic) -> u32 {
         self.next[topic as usize]

@@ -38,6 +38,22 @@ pub(crate) struct Plan {
 pub(crate) struct Expected {
     pub(crate) mark: Mark,
     pub(crate) build: String,
+    /// From the audit topic, which does not tell the receipt time.
+    pub(crate) audited: bool,
+}
+
+impl Expected {
+    fn is(&self, state: &Mark) -> bool {
+        let receipt_now = if self.audited { state.receipt_now } else { self.mark.receipt_now };
+        *state == Mark { receipt_now, ..self.mark.clone() }
+    }
+}
+
+/// The last commit of a partition.
+struct Published {
+    offset: i64,
+    metadata: CommitMetadata,
+    audited: bool,
 }
 
 /// Why there is no plan yet, or cannot be one.
@@ -81,29 +97,29 @@ impl Recovery<'_> {
     ) -> Result<Plan, NoPlan> {
         let (start, end) = self.reader.bounds(self.raw())?;
         let fresh = PartitionState::new(self.partition, self.partitions, start);
-        let Some(committed) = committed else {
+        let mut notes = Vec::new();
+        let Some(published) = self.published(committed, &mut notes)? else {
             let mut plan = Plan::of(fresh, None, None);
             if start > 0 {
                 plan.notes.push(format!("nothing was committed yet, and the log starts at {start}"));
             }
             return Ok(plan);
         };
-        if committed.offset > end {
+        let Published { offset, metadata, audited } = published;
+        if offset > end {
             return Err(NoPlan::Quarantine(format!(
-                "offset {} is committed, but the log ends at {end}: the log has lost acknowledged records",
-                committed.offset
+                "offset {offset} is committed, but the log ends at {end}: the log has lost acknowledged records"
             )));
         }
-        let metadata = read_metadata(&self.tools.codec, committed)?;
-        let mark = mark_of(committed.offset, &metadata)?;
-        let expected = Expected { mark, build: metadata.build.clone() };
-        if let Some(state) = warm.filter(|state| state.mark() == expected.mark) {
-            let plan = Plan::of(state, Some(expected), Some(&metadata));
+        let mark = mark_of(offset, &metadata)?;
+        let expected = Expected { mark, build: metadata.build.clone(), audited };
+        if let Some(state) = warm.filter(|state| expected.is(&state.mark())) {
+            let mut plan = Plan::of(state, Some(expected), Some(&metadata));
+            plan.notes = notes;
             return self.beyond_retention(plan, start);
         }
-        let mut notes = Vec::new();
         for locator in metadata.snapshot.iter().chain(&metadata.previous) {
-            if locator.covers_to > committed.offset {
+            if locator.covers_to > offset {
                 notes.push(format!("a snapshot covers more than is committed, {}", locator.covers_to));
                 continue;
             }
@@ -115,6 +131,7 @@ impl Recovery<'_> {
                 }
                 Err(LoadFailure::Useless(why)) => notes.push(why),
                 Err(LoadFailure::Later(why)) => return Err(NoPlan::Later(why)),
+                Err(LoadFailure::Newer(why)) => return Err(NoPlan::Quarantine(why)),
             }
         }
         // No snapshot. As long as the log still has its beginning, folding all of it is exact.
@@ -125,6 +142,49 @@ impl Recovery<'_> {
         }
         plan.notes = notes;
         self.beyond_retention(plan, start)
+    }
+
+    /// What was committed last. Positions that are gone, or that somebody else has set, say nothing: the audit topic
+    /// has every commit too, and both are written at once.
+    fn published(
+        &mut self,
+        committed: Option<&Committed>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Published>, NoPlan> {
+        if let Some(committed) = committed.filter(|committed| !committed.metadata.is_empty()) {
+            let metadata = read_metadata(&self.tools.codec, committed)?;
+            return Ok(Some(Published { offset: committed.offset, metadata, audited: false }));
+        }
+        let audit = self.newest_audit(|_| true)?;
+        let (audit, found) = match (audit, committed) {
+            (Some(audit), None) => (audit, "no position is committed any more".to_owned()),
+            (Some(audit), Some(set)) => {
+                (audit, format!("the position was set to {} by somebody else", set.offset))
+            }
+            (None, None) => return Ok(None),
+            (None, Some(set)) => {
+                return Err(NoPlan::Quarantine(format!(
+                    "the position was set to {} by somebody else, and the audit topic knows no commit: delete it",
+                    set.offset
+                )));
+            }
+        };
+        notes.push(format!(
+            "{found}; the last commit, up to offset {}, was found in the audit topic",
+            audit.to
+        ));
+        let metadata = CommitMetadata {
+            version: METADATA_VERSION,
+            build: audit.build,
+            generation: audit.generation,
+            digest: audit.digest,
+            write_clock: audit.write_clock,
+            // Nobody knows: the state's own stands.
+            receipt_now: i64::MIN,
+            snapshot: audit.snapshot,
+            previous: None,
+        };
+        Ok(Some(Published { offset: audit.to, metadata, audited: true }))
     }
 
     /// Retention may have run over what is still to be folded, or even over what was never read.
@@ -141,10 +201,30 @@ impl Recovery<'_> {
         if start > committed {
             plan.lost = Some((committed, start));
         }
-        if plan.degraded.is_some() && plan.state.position() >= committed {
-            self.adopt(&mut plan.state, &expected.mark)?;
+        if plan.degraded.is_some() {
+            if plan.state.position() >= committed {
+                self.adopt(&mut plan.state, &expected.mark)?;
+            } else {
+                self.catch_up(&mut plan.state, &expected.mark)?;
+            }
         }
         Ok(plan)
+    }
+
+    /// Puts in force what was decided in records that are gone: without it the readings that are left would be folded
+    /// into no window. The audit topic knows what was in force, to a commit; where it does not, the committed stands.
+    fn catch_up(&mut self, state: &mut PartitionState, committed: &Mark) -> Result<(), NoPlan> {
+        let position = state.position();
+        let mut next: Option<(i64, i64)> = None;
+        self.newest_audit(|audit| {
+            let later = audit.to > position;
+            if later && next.is_none_or(|(to, _)| audit.to < to) {
+                next = Some((audit.to, audit.generation));
+            }
+            !later
+        })?;
+        let generation = next.map_or(committed.generation, |(_, generation)| generation);
+        if state.mark().generation < generation { self.restore(state, generation) } else { Ok(()) }
     }
 
     /// Makes a state that cannot be exact go on from what was committed: clocks, digest and books.
@@ -178,40 +258,57 @@ impl Recovery<'_> {
     }
 
     /// The audit record of the commit that reached this position.
-    fn last_audit(&mut self, to: i64) -> Result<Option<Audit>, NoPlan> {
-        /// Records looked at from the end: markers, and commits that moved nothing but a locator.
+    pub(crate) fn last_audit(&mut self, to: i64) -> Result<Option<Audit>, NoPlan> {
+        self.newest_audit(|audit| audit.to == to)
+    }
+
+    /// The newest audit record that is wanted.
+    fn newest_audit(&mut self, mut wanted: impl FnMut(&Audit) -> bool) -> Result<Option<Audit>, NoPlan> {
+        /// Offsets looked at from the end, at first: markers, and commits that moved nothing but a locator.
         const BACK: i64 = 64;
         let at = TopicPartition { topic: Topic::Audit, partition: self.partition };
         let (start, end) = self.reader.bounds(at)?;
-        let mut from = start.max(end - BACK);
-        let mut found = None;
         let codec = &self.tools.codec;
-        while from < end {
-            let next = self.reader.read(at, from, 64, &mut |record| {
-                if let Ok(audit) = codec.decode::<Audit>(record.value)
-                    && audit.to == to
+        let (mut below, mut back) = (end, BACK);
+        let (mut found, mut failed) = (None, None);
+        while below > start && found.is_none() {
+            let mut from = start.max(below - back);
+            let (first, last) = (from, below);
+            while from < last {
+                let next = self.reader.read(at, from, 64, &mut |record| match codec
+                    .decode::<Audit>(record.value)
                 {
-                    found = Some(audit);
+                    Ok(audit) if record.offset < last && wanted(&audit) => found = Some(audit),
+                    Err(DecodeError::Retry(why)) => failed = Some(why),
+                    _ => {}
+                })?;
+                if next == from {
+                    break;
                 }
-            })?;
-            if next == from {
-                break;
+                from = next;
             }
-            from = next;
+            if let Some(why) = failed {
+                return Err(NoPlan::Later(why));
+            }
+            (below, back) = (first, back * 4);
         }
         Ok(found)
     }
 
     fn load(&mut self, locator: &SnapshotLocator) -> Result<PartitionState, LoadFailure> {
         let codec = &self.tools.codec;
-        let bytes = snapshot::read(locator, self.partition, self.reader, codec).map_err(|why| match why {
+        let read = snapshot::read(locator, self.partition, self.reader, codec);
+        let (format, bytes) = read.map_err(|why| match why {
             Unusable::Damaged(why) => LoadFailure::Useless(why),
+            Unusable::Newer(why) => LoadFailure::Newer(why),
             Unusable::Journal(why) => LoadFailure::Later(why.to_string()),
         })?;
-        let state = PartitionState::load(&bytes, codec, &*self.tools.models).map_err(|why| match why {
-            LoadError::Damaged(why) => LoadFailure::Useless(why.to_string()),
-            LoadError::Model(why) => LoadFailure::Later(why),
-        })?;
+        let state = PartitionState::load_format(format, &bytes, codec, &*self.tools.models).map_err(
+            |why| match why {
+                LoadError::Damaged(why) => LoadFailure::Useless(why.to_string()),
+                LoadError::Model(why) => LoadFailure::Later(why),
+            },
+        )?;
         let belongs = state.partition() == self.partition && state.partitions() == self.partitions;
         if !belongs || state.position() != locator.covers_to {
             return Err(LoadFailure::Useless("the snapshot is of another partition or position".to_owned()));
@@ -223,6 +320,8 @@ impl Recovery<'_> {
 enum LoadFailure {
     Useless(String),
     Later(String),
+    /// Only a later version may go on from it: what it has written may be more than this one knows of.
+    Newer(String),
 }
 
 impl Plan {
@@ -287,7 +386,7 @@ pub(crate) enum Verdict {
 
 /// Compares a state at the committed position with what was committed.
 pub(crate) fn compare(state: &Mark, expected: &Expected, build: &str) -> Verdict {
-    if *state == expected.mark {
+    if expected.is(state) {
         return Verdict::Same;
     }
     let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -80,7 +80,7 @@ impl Processor {
             processor.workers.push(worker);
             processor.left += 1;
         }
-        processor.controller = Some(processor.controller(controller, &start.config.instance)?);
+        processor.controller = Some(processor.controller(controller, &start.config.instance, tell)?);
         Ok(processor)
     }
 
@@ -130,17 +130,25 @@ impl Processor {
         std::thread::Builder::new().name(name.clone()).spawn(body).map_err(failed)
     }
 
-    fn controller(&self, mut controller: Controller, instance: &str) -> Result<JoinHandle<()>, WorkerError> {
+    /// Without a controller no configuration reaches the log: what ends it ends the processor.
+    fn controller(
+        &self,
+        mut controller: Controller,
+        instance: &str,
+        tell: Sender<Result<(), WorkerError>>,
+    ) -> Result<JoinHandle<()>, WorkerError> {
         let stop = Arc::clone(&self.stop);
+        let name = format!("{instance}-controller");
+        let worker = name.clone();
         let body = move || {
             while !stop.load(Ordering::Acquire) {
                 if let Err(why) = controller.turn(CONTROLLER_WAIT) {
                     tracing::error!(%why, "the controller has stopped");
+                    let _ = tell.send(Err(WorkerError::Journal { worker, why: why.to_string() }));
                     return;
                 }
             }
         };
-        let name = format!("{instance}-controller");
         let spawned = std::thread::Builder::new().name(name).spawn(body);
         spawned.map_err(|why| thread_error(instance, &why.to_string()))
     }

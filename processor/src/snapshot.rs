@@ -37,6 +37,9 @@ pub(crate) enum Unusable {
     /// These bytes will never do: try the one before.
     #[error("{0}")]
     Damaged(String),
+    /// This build does not know the format yet: not for it to go on from something older.
+    #[error("{0}")]
+    Newer(String),
     /// The journal does not answer: try again.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -104,13 +107,13 @@ fn append(appender: &dyn Appender, records: Vec<NewRecord>) -> Result<Vec<i64>, 
     appended.map_err(|why| why.to_string())
 }
 
-/// Reads a blob and checks it against its header and locator.
+/// Reads a blob and checks it against its header and locator; returns the format of its bytes, too.
 pub(crate) fn read(
     locator: &SnapshotLocator,
     partition: u32,
     reader: &mut dyn Reader,
     codec: &Codec,
-) -> Result<Vec<u8>, Unusable> {
+) -> Result<(i32, Vec<u8>), Unusable> {
     let from = TopicPartition { topic: Topic::Snapshots, partition };
     let damaged = |what: &str| Unusable::Damaged(format!("snapshot at {}: {what}", locator.offset));
     let last = locator.offset + i64::from(locator.records);
@@ -153,13 +156,27 @@ pub(crate) fn read(
     }
     let header = header.ok_or_else(|| damaged("it has no header"))?;
     let hash = Sha256::digest(&bytes);
-    if header.format != crate::state::FORMAT {
-        return Err(damaged(&format!("its format is {}, not {}", header.format, crate::state::FORMAT)));
+    if header.format > crate::state::FORMAT {
+        return Err(Unusable::Newer(format!(
+            "snapshot at {}: it was written by a newer version (build {}, format {}; this build knows {}): start that \
+             version again, or a later one",
+            locator.offset,
+            header.build,
+            header.format,
+            crate::state::FORMAT
+        )));
+    }
+    if !crate::state::PartitionState::reads(header.format) {
+        return Err(damaged(&format!(
+            "its format is {}: this build reads {} and the one before",
+            header.format,
+            crate::state::FORMAT
+        )));
     }
     if header.covers_to != locator.covers_to || hash[..] != locator.sha256[..] {
         return Err(damaged("its hash is not the one that was committed"));
     }
-    Ok(bytes)
+    Ok((header.format, bytes))
 }
 
 /// Where blobs go and come back as locators; one at a time.

@@ -9,6 +9,7 @@
 
 mod books;
 mod bytes;
+mod contests;
 mod fleet;
 mod models;
 mod names;
@@ -18,20 +19,22 @@ mod saving;
 
 pub(crate) use books::Books;
 pub use bytes::Damaged;
+pub(crate) use contests::Contests;
 pub(crate) use fleet::{Entry, Fleet, Repeat, Version};
 pub(crate) use models::Numbers;
 pub(crate) use names::Names;
 pub(crate) use plan::How;
 pub use rules::TooManyNames;
 pub(crate) use rules::{Check, Rules, settings};
-pub(crate) use saving::{FORMAT, LoadError, canonical};
+pub use saving::LoadError;
+pub(crate) use saving::{FORMAT, canonical};
 
 use crate::outputs::{Chain, Outputs};
-use crate::step::{Measure, Queue};
+use crate::step::{Closed, Measure, Queue};
 use journal::port::NewRecord;
 use schemas::Micros;
 use schemas::pipeline::Pipeline;
-use schemas::record::{Aggregate, DeviceSummary, EmissionKind, Totals};
+use schemas::record::{Aggregate, DeviceSummary, EmissionKind, Totals, TrialCounts};
 use scoring::{Lane, ModelSet};
 use windowing::api::{DeviceState, Footprint, Slot, Value};
 use windowing::partition::Partition;
@@ -65,12 +68,15 @@ pub(crate) struct Core {
     pub(crate) rules: Rules,
     pub(crate) names: Names,
     pub(crate) models: Numbers,
+    pub(crate) contests: Contests,
     pub(crate) fleet: Fleet,
     pub(crate) windows: Partition,
     /// Before this receipt time no device is evicted; not part of what is saved.
     pub(crate) evictions_from: Micros,
     /// Ranges of offsets whose readings are not scored, by decision.
     pub(crate) skips: Vec<(i64, i64)>,
+    /// Windows that wait for their scores; nothing at a cut.
+    pub(crate) closed: Closed,
     pub(crate) scratch: Scratch,
 }
 
@@ -152,13 +158,15 @@ impl PartitionState {
                 rules: Rules::none(),
                 names: Names::default(),
                 models: Numbers::default(),
+                contests: Contests::default(),
                 fleet: Fleet::default(),
                 windows: Partition::new(),
                 evictions_from: Micros::MIN,
                 skips: Vec::new(),
+                closed: Closed::default(),
                 scratch: Scratch::default(),
             },
-            lane: Lane::new(&ModelSet::none()),
+            lane: Lane::new(&ModelSet::none()).of_partition(partition),
             queue: Queue::default(),
         }
     }
@@ -191,6 +199,15 @@ impl PartitionState {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.core.books.totals()
+    }
+
+    /// What versions on trial have done.
+    #[must_use]
+    pub fn trials(&self) -> Vec<TrialCounts> {
+        if self.core.contests.is_empty() {
+            return Vec::new();
+        }
+        self.core.contests.published(&self.lane.counters())
     }
 
     /// First offset counted, and offsets that retention took unread.
@@ -262,7 +279,10 @@ impl PartitionState {
 
     /// Gives the waiting outputs their clock and digest and returns them finished; nothing may wait for scores.
     pub fn seal(&mut self, out: &mut Outputs, to: Option<&mut Vec<NewRecord>>) {
-        debug_assert!(self.queue.is_empty(), "a cut never splits a scoring batch");
+        debug_assert!(
+            self.queue.is_empty() && self.core.closed.is_empty(),
+            "a cut never splits a scoring batch"
+        );
         let Core { partition, write_clock, chain, books, .. } = &mut self.core;
         out.seal(*partition, write_clock, chain, books, to);
     }
@@ -305,6 +325,12 @@ impl PartitionState {
     #[must_use]
     pub fn footprint(&self) -> Footprint {
         self.core.windows.footprint()
+    }
+
+    /// Offsets of the oldest and the youngest record of which something waits for its scores.
+    pub(crate) fn waiting(&self) -> Option<(i64, i64)> {
+        let ranges = [self.queue.range(), self.core.closed.range()];
+        ranges.into_iter().flatten().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
     }
 
     /// Readings before the position that wait for their scores: they have no outcome yet.

@@ -1,7 +1,7 @@
 //! One record: the only way the state changes.
 //!
 //! Lives here: what kind of record it is, whether it belongs here, the order of effects. Below: a reading's way to
-//! the windows (`reading`, `queue`, `take`), what windows bring forth (`emit`), scores (`scores`), refusals
+//! the windows (`reading`, `routes`, `queue`, `take`), what windows bring forth (`emit`, `closed`), scores (`scores`), refusals
 //! (`letters`), configuration and metadata (`control`).
 //!
 //! Order of effects: what waits for scores is folded if this record could notice the difference; timers due at the
@@ -10,14 +10,17 @@
 //! When a step returns [`Halt`], it has changed nothing that a second call would not change the same way: call it
 //! again with the same record.
 
+mod closed;
 mod control;
 mod emit;
 mod letters;
 mod queue;
 mod reading;
+mod routes;
 mod scores;
 mod take;
 
+pub(crate) use closed::Closed;
 use control::Decision;
 pub(crate) use queue::Queue;
 pub(crate) use reading::Measure;
@@ -125,6 +128,9 @@ impl PartitionState {
         // What may have to wait for the world comes first: what falls due with a record is committed with it, or a
         // cut would come between the two.
         let Tools { codec, decoder, again, models } = tools;
+        if self.core.closed.is_ready() {
+            self.flush(codec, again, out)?;
+        }
         if let Some(view) = decoder.decode_usual(codec, record.value, bare_json) {
             self.evict_due(record, receipt, codec, again, out)?;
             self.reading(record, receipt, &view, codec, again, out)?;
@@ -143,7 +149,9 @@ impl PartitionState {
                 };
                 self.evict_due(record, receipt, codec, again, out)?;
                 self.flush(codec, again, out)?;
+                let decision = self.translated(decision)?;
                 self.core.pass(record.offset, receipt, &mut self.lane, out);
+                self.score_closed(out)?;
                 self.other(record, receipt, other, decision, out);
             }
             Err(DecodeError::Retry(why)) => return Err(Halt::Schema(why)),
@@ -179,6 +187,7 @@ impl PartitionState {
         if self.core.windows.next_eviction().is_some_and(|due| due <= receipt) {
             self.flush(codec, again, out)?;
             self.core.pass(record.offset, receipt, &mut self.lane, out);
+            self.score_closed(out)?;
         }
         self.core.look_for_evictions(receipt);
         Ok(())
@@ -212,12 +221,12 @@ impl PartitionState {
             }
             RawView::End(end) => match &end.device_id {
                 None => {
-                    self.core.end(None, &mut self.lane, out);
+                    self.core.end(None, out);
                     Ok(())
                 }
                 Some(device) => self.core.gate(record, device).map(|()| {
                     if let Some(slot) = self.core.windows.find(device) {
-                        self.core.end(Some(slot), &mut self.lane, out);
+                        self.core.end(Some(slot), out);
                     }
                 }),
             },

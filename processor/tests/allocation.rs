@@ -1,6 +1,6 @@
 //! The way of a reading through the fold allocates nothing in the steady state: counted, not believed.
 
-use journal::port::RecordRef;
+use journal::port::{Headers, RecordRef};
 use processor::config::RawPipelineConfig;
 use processor::outputs::Outputs;
 use processor::state::PartitionState;
@@ -36,7 +36,7 @@ fn state(codec: &Codec, tools: &mut Tools, out: &mut Outputs) -> PartitionState 
     });
     let mut state = PartitionState::new(0, 1, 0);
     let value = codec.to_bytes(&control);
-    let record = RecordRef { offset: 0, received_at: 0, key: None, value: &value, headers: &[] };
+    let record = RecordRef { offset: 0, received_at: 0, key: None, value: &value, headers: Headers::NONE };
     state.step(&record, tools, out).expect("the world is well");
     state
 }
@@ -68,7 +68,7 @@ fn allocations() -> (u64, u64) {
                 received_at: START + number / DEVICES * 1_000_000,
                 key: Some(id.as_bytes()),
                 value: text.as_bytes(),
-                headers: &[],
+                headers: Headers::NONE,
             };
             state.step(&record, &mut tools, &mut out).expect("the world is well");
         }

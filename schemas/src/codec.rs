@@ -53,6 +53,9 @@ pub enum IdError {
     /// It cannot be asked now: ask again later.
     #[error("{0}")]
     Retry(String),
+    /// It does not take the login, or the login may not ask that: stop.
+    #[error("{0}")]
+    Denied(String),
     /// It will say the same until somebody changes something: stop, or wait for that.
     #[error("{0}")]
     Fatal(String),

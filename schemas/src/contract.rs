@@ -2,8 +2,8 @@
 
 use crate::avro::{Datum, Input, Malformed, write_bytes, write_count};
 use crate::record::{
-    Aggregate, Alert, Audit, CommitMetadata, Control, DeadLetter, DeviceLatest, Late, Raw, Score,
-    SnapshotHeader,
+    Aggregate, Alert, Audit, CommitMetadata, Control, DeadLetter, DeviceLatest, Late, ModelPiece, Raw, Score,
+    Shadow, SnapshotHeader,
 };
 use crate::topic::Topic;
 
@@ -32,11 +32,15 @@ pub enum Subject {
     Audit,
     /// [`CommitMetadata`].
     CommitMetadata,
+    /// [`Shadow`].
+    Shadow,
+    /// [`ModelPiece`].
+    Models,
 }
 
 impl Subject {
     /// Every subject.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Raw,
         Self::Aggregates,
         Self::Alerts,
@@ -48,6 +52,8 @@ impl Subject {
         Self::Snapshots,
         Self::Audit,
         Self::CommitMetadata,
+        Self::Shadow,
+        Self::Models,
     ];
 
     /// The name in the schema registry.
@@ -65,6 +71,8 @@ impl Subject {
             Self::Snapshots => "iot.snapshots-value",
             Self::Audit => "iot.audit-value",
             Self::CommitMetadata => "highwater-commit-metadata",
+            Self::Shadow => "iot.shadow-value",
+            Self::Models => "iot.models-value",
         }
     }
 
@@ -89,6 +97,8 @@ impl Subject {
             Self::Snapshots => include_str!("../avro/snapshot.avsc"),
             Self::Audit => include_str!("../avro/audit.avsc"),
             Self::CommitMetadata => include_str!("../avro/commit-metadata.avsc"),
+            Self::Shadow => include_str!("../avro/shadow.avsc"),
+            Self::Models => include_str!("../avro/model-piece.avsc"),
         }
     }
 
@@ -139,6 +149,8 @@ contracts! {
     DeviceLatest: Devices,
     Audit: Audit,
     CommitMetadata: CommitMetadata,
+    Shadow: Shadow,
+    ModelPiece: Models,
 }
 
 /// A piece of a snapshot blob, in order, after its [`SnapshotHeader`].

@@ -24,6 +24,7 @@ pub mod reason;
 pub mod record;
 #[cfg(feature = "registry")]
 pub mod registry;
+pub mod roles;
 pub mod topic;
 pub mod usual;
 pub mod view;

@@ -19,7 +19,7 @@ pub struct Pipeline {
     pub time: TimeRules,
     /// A reading passes when every filter lets it pass.
     pub filters: Vec<Filter>,
-    /// Models that score readings; names are unique.
+    /// Models that score readings or closed windows; names are unique. All whose route takes a reading score it.
     pub models: Vec<Model>,
     /// Bounds of a partition's state.
     pub limits: Limits,
@@ -165,6 +165,15 @@ pub enum Inputs {
     Each(Vec<String>),
     /// One row a reading; the columns in the model's feature order.
     Columns(Vec<String>),
+    /// One row for each closed window of a definition and each of these metrics in it, with its own state.
+    Windows {
+        /// Window definition's name.
+        window: String,
+        /// Metrics.
+        each: Vec<String>,
+        /// What is taken of a window's row, in the model's feature order.
+        features: Vec<WindowFeature>,
+    },
 }
 
 impl Inputs {
@@ -172,8 +181,120 @@ impl Inputs {
     #[must_use]
     pub fn names(&self) -> &[String] {
         match self {
-            Self::Each(names) | Self::Columns(names) => names,
+            Self::Each(names) | Self::Columns(names) | Self::Windows { each: names, .. } => names,
         }
+    }
+
+    /// Whether closed windows are scored, and not readings.
+    #[must_use]
+    pub const fn is_of_windows(&self) -> bool {
+        matches!(self, Self::Windows { .. })
+    }
+}
+
+/// A number of a window's row that a model can be given; of a window without a value all but the counts are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowFeature {
+    /// Values.
+    Count,
+    /// Nulls.
+    Nulls,
+    /// Sum of the values.
+    Sum,
+    /// Least.
+    Min,
+    /// Greatest.
+    Max,
+    /// By event time.
+    First,
+    /// By event time.
+    Last,
+    /// Arithmetic mean.
+    Mean,
+    /// Standard deviation of all values: the root of their mean squared distance from the mean.
+    Stddev,
+}
+
+impl WindowFeature {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::Count,
+        Self::Nulls,
+        Self::Sum,
+        Self::Min,
+        Self::Max,
+        Self::First,
+        Self::Last,
+        Self::Mean,
+        Self::Stddev,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Nulls => "nulls",
+            Self::Sum => "sum",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Mean => "mean",
+            Self::Stddev => "stddev",
+        }
+    }
+}
+
+/// Which devices and readings a model is for, besides its metrics. Every condition must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Ids of devices, or with `*` at the end what ids begin with; one must fit. None: every device.
+    pub devices: Vec<String>,
+    /// Conditions on tags.
+    pub tags: Vec<TagRule>,
+}
+
+/// A condition on a tag of the reading, or else of the device's metadata in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagRule {
+    /// Tag name.
+    pub tag: String,
+    /// Values.
+    pub any_of: Vec<String>,
+    /// Turns the condition round: none of them.
+    pub not: bool,
+    /// Whether it holds when there is no such tag.
+    pub pass_missing: bool,
+}
+
+impl Route {
+    /// Whether it is for everything.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.devices.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether it is for a device.
+    #[must_use]
+    pub fn takes_device(&self, device_id: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => device_id.starts_with(prefix),
+            None => device_id == pattern,
+        };
+        self.devices.is_empty() || self.devices.iter().any(fits)
+    }
+
+    /// Whether every condition on tags holds.
+    #[must_use]
+    pub fn takes_tags<'t>(&self, value_of: impl Fn(&str) -> Option<&'t str>) -> bool {
+        self.tags.iter().all(|rule| match value_of(&rule.tag) {
+            None => rule.pass_missing,
+            Some(value) => rule.any_of.iter().any(|other| other == value) != rule.not,
+        })
     }
 }
 
@@ -185,18 +306,100 @@ pub struct Model {
     pub name: String,
     /// SHA-256 of the component, hexadecimal; the bytes are found by it.
     pub component: String,
+    /// SHA-256 of trained weights, hexadecimal; the bytes are found by it and handed to the guest's `configure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
     /// Handed to the guest's `configure`, as JSON text.
     pub settings: String,
     /// Handed to the guest's `configure`.
     pub seed: u64,
     /// What is scored.
     pub inputs: Inputs,
+    /// For which devices and readings.
+    #[serde(default, skip_serializing_if = "Route::is_open")]
+    pub route: Route,
     /// Scores at or above it are alerts.
     pub threshold: f64,
     /// One score in so many goes to `iot.scores`, besides those over the threshold; 1: all, 0: none but those.
     pub sample_every: u32,
     /// Fuel a row may use; it alone decides a failure.
     pub fuel_per_row: u64,
+    /// Another version that scores the same rows beside it; decided as a role ([`crate::roles`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+}
+
+/// What one version of a model is, whatever it is used for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// See [`Model::component`].
+    pub component: String,
+    /// See [`Model::artifact`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// See [`Model::settings`].
+    pub settings: String,
+    /// See [`Model::seed`].
+    pub seed: u64,
+    /// See [`Model::threshold`].
+    pub threshold: f64,
+    /// See [`Model::fuel_per_row`].
+    pub fuel_per_row: u64,
+}
+
+/// A second version of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// Which.
+    pub version: Version,
+    /// What it is used for.
+    pub stage: Stage,
+}
+
+/// What a second version is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// It looks on: its scores go to `iot.shadow` only.
+    Shadow,
+    /// It serves so many percent of the devices, and looks on for the others.
+    Canary(u8),
+    /// It is the version before, which looks on, ready to come back.
+    Bake,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shadow => f.write_str("shadow"),
+            Self::Canary(percent) => write!(f, "canary {percent} %"),
+            Self::Bake => f.write_str("bake"),
+        }
+    }
+}
+
+impl Model {
+    /// The version in force.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version {
+            component: self.component.clone(),
+            artifact: self.artifact.clone(),
+            settings: self.settings.clone(),
+            seed: self.seed,
+            threshold: self.threshold,
+            fuel_per_row: self.fuel_per_row,
+        }
+    }
+
+    /// Puts another version in force.
+    pub fn set_version(&mut self, version: Version) {
+        let Version { component, artifact, settings, seed, threshold, fuel_per_row } = version;
+        (self.component, self.artifact, self.settings) = (component, artifact, settings);
+        (self.seed, self.threshold, self.fuel_per_row) = (seed, threshold, fuel_per_row);
+    }
 }
 
 /// Bounds of a partition's state; beyond them readings are refused with a reason.

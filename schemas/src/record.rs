@@ -1,6 +1,10 @@
 //! The record types, owned. Codecs are in `codec`; the borrowed view of a reading that the hot path uses is in
 //! `view`. Field order here is field order in the `.avsc` files.
 
+mod score;
+
+pub use score::{Score, Shadow};
+
 use crate::Micros;
 use std::collections::BTreeMap;
 
@@ -215,33 +219,20 @@ pub struct Aggregate {
     pub write_clock: Micros,
 }
 
-/// One sampled score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Score {
-    /// Key.
-    pub device_id: String,
-    /// Name of the model.
-    pub model: String,
-    /// Digest of the version, hexadecimal.
-    pub version: String,
-    /// The model's first input metric.
-    pub metric: String,
-    /// Event time of the reading.
-    pub event_time: Micros,
-    /// Raw value of that metric, before calibration.
-    pub value: Option<f64>,
-    /// The score.
-    pub score: f64,
-    /// Threshold in force.
-    pub threshold: f64,
-    /// The model was still warming up.
-    pub warm_up: bool,
-    /// Offset of the reading in `iot.raw`.
-    pub source_offset: i64,
-    /// Receipt time of the reading.
-    pub received_at: Micros,
-    /// See [`Aggregate::write_clock`].
-    pub write_clock: Micros,
+/// A piece of a model's component in `iot.models`; the key is `DIGEST/INDEX`. A component is there when all its pieces
+/// are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPiece {
+    /// SHA-256 of the component, hexadecimal.
+    pub digest: String,
+    /// Place of this piece, from 0.
+    pub index: i32,
+    /// Pieces there are.
+    pub count: i32,
+    /// The piece.
+    pub bytes: Vec<u8>,
+    /// Text of a minisign signature over the component, with its first piece.
+    pub signature: Option<String>,
 }
 
 /// What an alert is about.
@@ -278,11 +269,11 @@ pub struct Alert {
     pub kind: AlertKind,
     /// One sentence.
     pub message: String,
-    /// Event time.
+    /// Event time, or start of the window.
     pub event_time: Micros,
     /// Metric, for scores.
     pub metric: Option<String>,
-    /// Raw value, for scores.
+    /// Raw value, for scores; of a window the model's first feature.
     pub value: Option<f64>,
     /// Model's name, for scores.
     pub model: Option<String>,
@@ -292,6 +283,16 @@ pub struct Alert {
     pub score: Option<f64>,
     /// Threshold.
     pub threshold: Option<f64>,
+    /// What the value is of its window, for scores of windows: `mean`, `max` ...
+    pub feature: Option<String>,
+    /// Least value that would have been expected, if the model says so.
+    pub expected_low: Option<f64>,
+    /// Greatest value that would have been expected, if the model says so.
+    pub expected_high: Option<f64>,
+    /// Window definition's name, for scores of windows.
+    pub window: Option<String>,
+    /// First instant after the window.
+    pub window_end: Option<Micros>,
     /// Receipt time of what caused it.
     pub received_at: Micros,
     /// Configuration in force.
@@ -483,6 +484,37 @@ pub struct Audit {
     pub snapshot: Option<SnapshotLocator>,
     /// Build that wrote it.
     pub build: String,
+    /// What versions on trial and those beside them have done so far, in the stage that each is in.
+    pub trials: Vec<TrialCounts>,
+}
+
+/// What a version on trial and the one in force have done in one partition since the trial came to its stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrialCounts {
+    /// Name of the model.
+    pub model: String,
+    /// Digest of the version on trial, hexadecimal.
+    pub version: String,
+    /// The stage, as text.
+    pub stage: String,
+    /// Rows given to both.
+    pub rows: i64,
+    /// Rows that both have scored, neither while warming up.
+    pub compared: i64,
+    /// Rows that the version in force failed on.
+    pub failed_active: i64,
+    /// Rows that the version on trial failed on.
+    pub failed_trial: i64,
+    /// Of the rows compared, those over the threshold of the version in force.
+    pub alerts_active: i64,
+    /// Of the rows compared, those over the threshold of the version on trial.
+    pub alerts_trial: i64,
+    /// Of the rows compared, those over both.
+    pub alerts_both: i64,
+    /// Fuel that the version in force has used, since this process has the partition; a measurement.
+    pub fuel_active: i64,
+    /// Fuel that the version on trial has used, since this process has the partition; a measurement.
+    pub fuel_trial: i64,
 }
 
 /// What is committed with an offset (at most 4096 bytes in base64).

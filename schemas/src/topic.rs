@@ -23,11 +23,15 @@ pub enum Topic {
     Snapshots,
     /// One record per commit and partition: range read, counts written, chained digest.
     Audit,
+    /// Sampled scores of versions on trial.
+    Shadow,
+    /// Components of models in pieces, one partition, compacted.
+    Models,
 }
 
 impl Topic {
     /// Every topic, in the order that `topics create` makes them and that breaks ties in an output order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Raw,
         Self::Aggregates,
         Self::Alerts,
@@ -38,6 +42,8 @@ impl Topic {
         Self::Devices,
         Self::Snapshots,
         Self::Audit,
+        Self::Shadow,
+        Self::Models,
     ];
 
     /// The name on the journal.
@@ -54,6 +60,8 @@ impl Topic {
             Self::Devices => "iot.devices",
             Self::Snapshots => "iot.snapshots",
             Self::Audit => "iot.audit",
+            Self::Shadow => "iot.shadow",
+            Self::Models => "iot.models",
         }
     }
 
@@ -66,7 +74,7 @@ impl Topic {
     /// Whether the topic has as many partitions as `iot.raw` (the others have one).
     #[must_use]
     pub const fn co_partitioned(self) -> bool {
-        !matches!(self, Self::Control)
+        !matches!(self, Self::Control | Self::Models)
     }
 }
 

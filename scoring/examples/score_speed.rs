@@ -21,12 +21,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Model {
         name: "ewma".to_owned(),
         component: shipped::ewma().digest.clone(),
+        artifact: None,
         settings: "{}".to_owned(),
         seed: 0,
         inputs: Inputs::Each(vec!["temp".to_owned()]),
+        route: schemas::pipeline::Route::default(),
         threshold: 5.0,
         sample_every: 100,
         fuel_per_row: 1_000_000,
+        trial: None,
     };
     let set = loader.load(&[model])?;
     println!("compiled and started in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);

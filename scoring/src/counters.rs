@@ -22,6 +22,8 @@ pub struct Counters {
     pub skipped: u64,
     /// Rows that failed, in the order of [`Failure::ALL`].
     pub failed: [u64; 4],
+    /// Rows that were kept from the model because it had failed on too many.
+    pub left_out: u64,
     /// Batches that had to be cut into smaller ones.
     pub halved: u64,
     /// The host's numbers.

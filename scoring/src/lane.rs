@@ -1,9 +1,13 @@
 //! One partition's scoring: rows wait in columns, a flush scores them, the state of every series lies in slabs.
 
+use crate::breaker::Breaker;
 use crate::counters::Counters;
-use crate::loader::{Loaded, ModelSet};
+use crate::evidence::{FailedBatch, Failing};
+use crate::gathered;
+use crate::handover::Translated;
+use crate::loader::{Loaded, ModelSet, Role};
 use crate::queue::{NewRow, Queue, ROWS_MAX, Series};
-use crate::runner::Runner;
+use crate::runner::{FailedCall, Runner};
 use crate::slab::Slab;
 use crate::verdict::{FailedRow, Flushed, Verdict};
 use schemas::pipeline::Inputs;
@@ -20,6 +24,21 @@ pub struct Reading<'a> {
     pub offset: i64,
     /// Its measurements, each metric at most once.
     pub values: &'a [Input],
+}
+
+/// A row that is no reading's: of a closed window.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedRow<'a> {
+    /// Device, dense; reused after [`Lane::evict`].
+    pub slot: u32,
+    /// Which of the metrics the model names.
+    pub stream: u16,
+    /// Start of the window, microseconds.
+    pub event_time: i64,
+    /// Offset in the log of the record that closed it.
+    pub offset: i64,
+    /// In the order of the model's features; what is not finite counts as missing.
+    pub values: &'a [f64],
 }
 
 /// One measurement of a reading.
@@ -61,6 +80,8 @@ pub struct Lane {
     routes: Vec<Option<Vec<Route>>>,
     /// Pending reading -> index of its first value; one more at the end.
     starts: Vec<u32>,
+    /// For messages and evidence only.
+    partition: Option<u32>,
 }
 
 impl std::fmt::Debug for Lane {
@@ -79,6 +100,7 @@ pub(crate) struct LaneModel {
     columns: Vec<f64>,
     /// The first value that went into `columns`.
     columns_cell: u32,
+    pub(crate) breaker: Breaker,
     /// Hashes below it are in the sample.
     sample_below: u64,
 }
@@ -95,7 +117,13 @@ impl Lane {
     #[must_use]
     pub fn new(set: &ModelSet) -> Self {
         let models = set.loaded().iter().map(LaneModel::new).collect();
-        Self { set: set.clone(), models, routes: Vec::new(), starts: vec![0] }
+        Self { set: set.clone(), models, routes: Vec::new(), starts: vec![0], partition: None }
+    }
+
+    /// Says which partition it scores, for what is kept of failures.
+    #[must_use]
+    pub fn of_partition(self, partition: u32) -> Self {
+        Self { partition: Some(partition), ..self }
     }
 
     /// The models in force.
@@ -104,10 +132,10 @@ impl Lane {
         &self.set
     }
 
-    /// No model is in force: there is no need to push anything.
+    /// No model in force looks at readings: there is no need to push any.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.models.is_empty()
+        self.set.loaded().iter().all(|loaded| loaded.info.inputs.is_of_windows())
     }
 
     /// Readings pushed since the last flush.
@@ -128,6 +156,19 @@ impl Lane {
     /// # Errors
     /// [`Full`], and nothing has changed.
     pub fn push<'n>(&mut self, reading: &Reading<'_>, name_of: impl Fn(u16) -> &'n str) -> Result<Row, Full> {
+        self.push_routed(reading, &[], name_of)
+    }
+
+    /// The same for some of the models only: those of which `without`, by model index, does not say otherwise.
+    ///
+    /// # Errors
+    /// [`Full`], and nothing has changed.
+    pub fn push_routed<'n>(
+        &mut self,
+        reading: &Reading<'_>,
+        without: &[bool],
+        name_of: impl Fn(u16) -> &'n str,
+    ) -> Result<Row, Full> {
         if !self.fits(reading.values.len()) {
             return Err(Full);
         }
@@ -137,12 +178,35 @@ impl Lane {
                 self.find_routes(input.metric, name_of(input.metric));
             }
         }
-        Ok(self.take(reading))
+        Ok(self.take(reading, without))
+    }
+
+    /// Adds a row of a closed window for a model of windows, and for the version on trial beside it; its verdicts stand
+    /// at its only value.
+    ///
+    /// # Errors
+    /// [`Full`], and nothing has changed.
+    pub fn push_closed(&mut self, model: usize, closed: &ClosedRow<'_>) -> Result<Row, Full> {
+        if !self.fits(1) {
+            return Err(Full);
+        }
+        let cell = *self.starts.last().unwrap_or(&0);
+        let loaded = self.set.loaded();
+        let beside = matches!(loaded[model].info.role, Role::Champion(_)).then_some(model + 1);
+        for model in std::iter::once(model).chain(beside) {
+            self.models[model].take_closed(&loaded[model], closed, cell);
+        }
+        let row = Row(u32::try_from(self.pending()).unwrap_or(u32::MAX));
+        self.starts.push(cell + 1);
+        Ok(row)
     }
 
     /// Finds out, once for each metric, which models take it.
     fn find_routes(&mut self, metric: u16, name: &str) {
         let takes = |(model, loaded): (usize, &Loaded)| {
+            if loaded.info.inputs.is_of_windows() {
+                return None;
+            }
             let input = loaded.info.inputs.names().iter().position(|input| input == name)?;
             Some(Route { model, input: u16::try_from(input).unwrap_or(u16::MAX) })
         };
@@ -155,12 +219,14 @@ impl Lane {
     }
 
     /// Not generic, so that it is compiled here, where what it calls can be inlined.
-    fn take(&mut self, reading: &Reading<'_>) -> Row {
+    fn take(&mut self, reading: &Reading<'_>, without: &[bool]) -> Row {
         let first_cell = *self.starts.last().unwrap_or(&0);
         let loaded = self.set.loaded();
+        let is_without = |model: usize| without.get(model).is_some_and(|without| *without);
         for (cell, input) in (first_cell..).zip(reading.values) {
             let value = input.value.filter(|value| value.is_finite()).unwrap_or(f64::NAN);
-            for route in self.routes[input.metric as usize].iter().flatten() {
+            let routes = self.routes[input.metric as usize].iter().flatten();
+            for route in routes.filter(|route| !is_without(route.model)) {
                 self.models[route.model].take(&loaded[route.model], reading, *route, cell, value);
             }
         }
@@ -191,7 +257,11 @@ impl Lane {
         flushed.starts.extend_from_slice(&self.starts);
         let cells = *self.starts.last().unwrap_or(&0) as usize;
         flushed.verdicts.resize(cells * self.models.len(), Verdict::NotScored);
-        for (index, model) in self.models.iter_mut().enumerate() {
+        for (index, (model, loaded)) in self.models.iter_mut().zip(self.set.loaded()).enumerate() {
+            model.testify(loaded, self.partition);
+            if let Some(onlooker) = &loaded.onlooker {
+                gathered::show(&**onlooker, loaded, &model.queue);
+            }
             model.commit(index, flushed);
         }
         self.starts.truncate(1);
@@ -207,14 +277,58 @@ impl Lane {
     }
 
     /// Puts other models in force. A version that stays keeps the state of the series it still scores, whatever its
-    /// name, threshold or sampling; a new one starts anew. Flush first.
-    pub fn configure(&mut self, set: &ModelSet) {
+    /// name, threshold or sampling; a new one takes over what it can of the one beside it ([`Lane::translate`]), or
+    /// starts anew. Flush first.
+    pub fn configure(&mut self, set: &ModelSet, translated: Translated) {
         debug_assert_eq!(self.pending(), 0, "a change of models is a barrier");
-        let mut lane = Self::new(set);
-        for (stream, slab) in self.streams() {
-            lane.adopt(&stream, slab);
+        let mut lane = Self { partition: self.partition, ..Self::new(set) };
+        for (model, loaded) in lane.models.iter_mut().zip(set.loaded()) {
+            for (slab, stream) in model.slabs.iter_mut().zip(&loaded.streams) {
+                if let Some(known) = self.state_for(loaded, stream) {
+                    *slab = known.clone();
+                }
+            }
         }
+        for (name, version, breaker) in self.breakers() {
+            lane.adopt_breaker(name, version, breaker);
+        }
+        lane.hand_over(&|version| self.knows(version), translated);
         *self = lane;
+    }
+
+    /// Whether a version is in force.
+    pub(crate) fn knows(&self, version: &[u8; 32]) -> bool {
+        self.set.loaded().iter().any(|loaded| loaded.version == *version)
+    }
+
+    /// A model's state, by stream.
+    pub(crate) fn slabs(&self, model: usize) -> &[Slab] {
+        &self.models[model].slabs
+    }
+
+    /// See [`Lane::slabs`].
+    pub(crate) fn slabs_mut(&mut self, model: usize) -> &mut [Slab] {
+        &mut self.models[model].slabs
+    }
+
+    /// The state with which a model goes on in a stream: that of the same version, under the same name, for the same
+    /// devices, or for all of them. Models that see every device get the same one: their state is one when it is saved.
+    pub(crate) fn state_for(&self, next: &Loaded, stream: &str) -> Option<&Slab> {
+        let (mut found, mut rank) = (None, 0);
+        for (loaded, model) in self.set.loaded().iter().zip(&self.models) {
+            let at = loaded.streams.iter().position(|name| name == stream);
+            let Some(at) = at.filter(|_| loaded.version == next.version) else { continue };
+            let this = match (&loaded.info, &next.info) {
+                (old, new) if new.route.is_open() => 1 + u8::from(old.route.is_open()),
+                (old, new) if old.name == new.name => 3,
+                (old, new) if old.route == new.route => 2,
+                (old, _) => u8::from(old.route.is_open()),
+            };
+            if this > rank {
+                (found, rank) = (Some(&model.slabs[at]), this);
+            }
+        }
+        found
     }
 
     /// What was done since the models were put in force, by model.
@@ -228,17 +342,34 @@ impl Lane {
     /// All state, by version and stream.
     pub(crate) fn streams(&self) -> impl Iterator<Item = (StreamKey<'_>, &Slab)> {
         self.set.loaded().iter().zip(&self.models).flat_map(|(loaded, model)| {
-            let key = |name| StreamKey { version: &loaded.version, name };
+            let owner = loaded.owner();
+            let key = move |name| StreamKey { version: &loaded.version, name, owner };
             loaded.streams.iter().map(move |name| key(name.as_str())).zip(&model.slabs)
         })
     }
 
-    /// Gives state to every model of that version that scores that stream. Translating another version's state
-    /// (`upgrade-state`) belongs here.
+    /// All breakers, by name and version.
+    pub(crate) fn breakers(&self) -> impl Iterator<Item = (&str, &[u8; 32], Breaker)> {
+        let models = self.set.loaded().iter().zip(&self.models);
+        models.map(|(loaded, model)| (loaded.info.name.as_str(), &loaded.version, model.breaker))
+    }
+
+    /// Gives a breaker to the model of that name and version.
+    pub(crate) fn adopt_breaker(&mut self, name: &str, version: &[u8; 32], breaker: Breaker) {
+        for (loaded, model) in self.set.loaded().iter().zip(&mut self.models) {
+            if loaded.info.name == name && loaded.version == *version {
+                model.breaker = breaker;
+            }
+        }
+    }
+
+    /// Gives saved state to every model of that version that scores that stream of the same devices.
     pub(crate) fn adopt(&mut self, key: &StreamKey<'_>, slab: &Slab) {
         for (loaded, model) in self.set.loaded().iter().zip(&mut self.models) {
             let stream = loaded.streams.iter().position(|name| name == key.name);
-            let same = loaded.version == *key.version && loaded.info.stride == slab.stride();
+            let same = loaded.version == *key.version
+                && loaded.owner() == key.owner
+                && loaded.info.stride == slab.stride();
             if let (Some(stream), true) = (stream, same) {
                 model.slabs[stream] = slab.clone();
             }
@@ -246,11 +377,13 @@ impl Lane {
     }
 }
 
-/// Whose state a slab is: interchangeable among models of equal version.
+/// Whose state a slab is: interchangeable among models of equal version that see the same devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamKey<'a> {
     pub(crate) version: &'a [u8; 32],
     pub(crate) name: &'a str,
+    /// The model's name, when it does not see every device.
+    pub(crate) owner: Option<&'a str>,
 }
 
 impl LaneModel {
@@ -258,12 +391,13 @@ impl LaneModel {
         let session = Session::new(loaded.plugin.clone());
         let (name, version) = (loaded.info.name.clone(), loaded.info.version.clone());
         Self {
-            runner: Runner::new(session, loaded.fuel_per_row, loaded.info.threshold),
+            runner: Runner::new(session, loaded),
             slabs: loaded.streams.iter().map(|_| Slab::new(loaded.info.stride)).collect(),
             queue: Queue::new(loaded.streams.len(), loaded.required.len()),
             counters: Counters { model: name, version, ..Counters::default() },
             columns: Vec::new(),
             columns_cell: 0,
+            breaker: Breaker::default(),
             sample_below: u64::MAX.checked_div(u64::from(loaded.info.sample_every)).unwrap_or(0),
         }
     }
@@ -296,19 +430,61 @@ impl LaneModel {
         self.columns.clear();
     }
 
+    /// Takes a row of a closed window, if it has what the model needs.
+    fn take_closed(&mut self, loaded: &Loaded, closed: &ClosedRow<'_>, cell: u32) {
+        let mut columns = std::mem::take(&mut self.columns);
+        columns.extend(closed.values.iter().map(|value| if value.is_finite() { *value } else { f64::NAN }));
+        let lacking =
+            columns.iter().zip(&loaded.required).any(|(value, required)| *required && value.is_nan());
+        if !lacking && !columns.iter().all(|value| value.is_nan()) {
+            // One record may close the windows of all devices: its offset alone would put all or none in the sample.
+            let key = closed.offset ^ mix(u64::from(closed.slot)).cast_signed();
+            let sampled = is_sampled(key, closed.stream, self.sample_below);
+            let series = Series { stream: closed.stream, slot: closed.slot };
+            let row = NewRow { series, event_time: closed.event_time, offset: closed.offset, cell, sampled };
+            self.queue.push(&row, &columns);
+        }
+        columns.clear();
+        self.columns = columns;
+    }
+
     fn add(&mut self, reading: &Reading<'_>, stream: u16, cell: u32, values: &[f64]) {
         let sampled = is_sampled(reading.offset, stream, self.sample_below);
         let series = Series { stream, slot: reading.slot };
-        self.queue.push(&NewRow { series, event_time: reading.event_time, cell, sampled }, values);
+        self.queue.push(
+            &NewRow { series, event_time: reading.event_time, offset: reading.offset, cell, sampled },
+            values,
+        );
     }
 
     fn score(&mut self) -> Result<(), String> {
         self.queue.gather(&self.slabs, &mut self.runner.state);
+        self.runner.breaker = self.breaker;
         self.runner.run(&self.queue, &mut self.counters)
+    }
+
+    /// Hands what it failed on to whoever wants to keep it.
+    fn testify(&mut self, loaded: &Loaded, partition: Option<u32>) {
+        let Some(witness) = &loaded.witness else { return };
+        for failed in &mut self.runner.failures {
+            let Some((state, recorded)) = failed.evidence.take() else { continue };
+            let row = failed.row;
+            let failing = Failing {
+                offset: self.queue.offset[row],
+                event_time: self.queue.event_time[row],
+                values: self.queue.columns.iter().map(|column| column[row]).collect(),
+                state: &state,
+                recorded,
+            };
+            let names = (loaded.info.name.as_str(), loaded.info.version.as_str());
+            let fuel = loaded.fuel_per_row;
+            witness.saw(FailedBatch::of_one_row(names, &loaded.identity, fuel, partition, failing));
+        }
     }
 
     fn commit(&mut self, index: usize, flushed: &mut Flushed) {
         self.queue.scatter(&self.runner.state, &mut self.slabs);
+        self.breaker = self.runner.breaker;
         self.counters.rows += self.queue.len() as u64;
         for (verdict, cell) in self.runner.verdicts.iter().zip(&self.queue.cell) {
             match verdict {
@@ -319,10 +495,14 @@ impl LaneModel {
                     self.counters.over_threshold += u64::from(*over_threshold);
                 }
                 Verdict::Failed(failure) => self.counters.fail(*failure),
+                Verdict::LeftOut => self.counters.left_out += 1,
             }
             flushed.verdicts[*cell as usize * flushed.models + index] = *verdict;
         }
-        for (row, failure, detail) in self.runner.failures.drain(..) {
+        for (row, expected) in self.runner.expected.drain(..) {
+            flushed.expected.push((self.queue.cell[row], index, expected));
+        }
+        for FailedCall { row, failure, detail, .. } in self.runner.failures.drain(..) {
             let (row, value) = flushed.locate(self.queue.cell[row]);
             flushed.failures.push(FailedRow { row, value, model: index, failure, detail });
         }
@@ -349,7 +529,7 @@ fn is_sampled(offset: i64, input: u16, sample_below: u64) -> bool {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -20,23 +20,44 @@
 //!   the log is cut into batches, not on the machine's speed (`runner` says why).
 //! * The host owns the state: a failed row leaves its series as it was.
 //! * A flush is all or nothing.
+//! * With trusted keys, bytes that are compiled and run are those that a trusted key has signed, or come with this build.
 
+mod breaker;
+pub mod conformance;
 mod counters;
+mod evidence;
+mod gathered;
+mod handover;
 mod lane;
 mod loader;
+mod profile;
 mod queue;
 mod runner;
 mod saved;
 pub mod shipped;
+mod signing;
 mod slab;
 mod source;
+pub mod templates;
 mod verdict;
 
+pub use breaker::{FAILED_MAX, PAUSE_ROWS, WINDOW_ROWS};
 pub use counters::Counters;
-pub use lane::{Braked, Full, Input, Lane, Reading, Row};
-pub use loader::{INPUTS_MAX, LoadError, Loader, LoaderConfig, ModelInfo, ModelSet, version_of};
+pub use evidence::{
+    BATCH_FILE_BYTES_MAX, FailedBatch, FailedBatchRow, Recorded, ReplayError, Replayed, Witness,
+};
+pub use gathered::{GatheredRow, Onlooker, bystander};
+pub use handover::Translated;
+pub use lane::{Braked, ClosedRow, Full, Input, Lane, Reading, Row};
+pub use loader::{
+    ARTIFACT_BYTES_MAX, INPUTS_MAX, LoadError, Loader, LoaderConfig, ModelInfo, ModelSet, Role, version_of,
+};
+pub use profile::{Configured, FunctionShare, PROFILE_ROWS_MAX, Profile, profile, profile_batch};
 pub use queue::ROWS_MAX;
 pub use saved::LoadStateError;
-pub use scoring_host::{Failure, HostLimits, Refused};
-pub use source::{ComponentSource, SourceError};
+pub use scoring_host::{
+    ChildError, CompileOrder, CompilerChild, Compiling, Failure, HostLimits, Refused, compile_piped,
+};
+pub use signing::{KeyError, SIGNATURE_BYTES_MAX, SignatureError, TRUSTED_KEYS_MAX, TrustedKeys};
+pub use source::{ComponentSource, Directory, Places, Provenance, SourceError};
 pub use verdict::{FailedRow, Flushed, Verdict};

@@ -16,6 +16,8 @@ pub(crate) struct Series {
 pub(crate) struct NewRow {
     pub(crate) series: Series,
     pub(crate) event_time: i64,
+    /// Of the reading in the log.
+    pub(crate) offset: i64,
     /// Where its verdict goes.
     pub(crate) cell: u32,
     pub(crate) sampled: bool,
@@ -27,6 +29,7 @@ pub(crate) struct Queue {
     /// Row -> index into `members`.
     pub(crate) series: Vec<u32>,
     pub(crate) event_time: Vec<i64>,
+    pub(crate) offset: Vec<i64>,
     /// Feature -> row -> value; NaN: missing.
     pub(crate) columns: Vec<Vec<f64>>,
     pub(crate) cell: Vec<u32>,
@@ -54,6 +57,7 @@ impl Queue {
         let index = self.member(row.series);
         self.series.push(index);
         self.event_time.push(row.event_time);
+        self.offset.push(row.offset);
         self.cell.push(row.cell);
         self.sampled.push(row.sampled);
         for (column, value) in self.columns.iter_mut().zip(values) {
@@ -99,6 +103,7 @@ impl Queue {
     pub(crate) fn clear(&mut self) {
         self.series.clear();
         self.event_time.clear();
+        self.offset.clear();
         self.columns.iter_mut().for_each(Vec::clear);
         self.cell.clear();
         self.sampled.clear();

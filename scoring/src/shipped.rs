@@ -17,7 +17,14 @@ pub struct Component {
 }
 
 static ALL: LazyLock<Vec<Component>> = LazyLock::new(|| {
-    let components: [(&str, &[u8]); 1] = [("ewma", include_bytes!("../plugins/prebuilt/ewma.wasm"))];
+    let components: [(&str, &[u8]); 6] = [
+        ("ewma", include_bytes!("../plugins/prebuilt/ewma.wasm")),
+        ("record", include_bytes!("../plugins/prebuilt/record.wasm")),
+        ("hampel", include_bytes!("../plugins/prebuilt/hampel.wasm")),
+        ("cusum", include_bytes!("../plugins/prebuilt/cusum.wasm")),
+        ("seasonal", include_bytes!("../plugins/prebuilt/seasonal.wasm")),
+        ("trees", include_bytes!("../plugins/prebuilt/trees.wasm")),
+    ];
     components.map(|(name, bytes)| Component { name, digest: digest_of(bytes), bytes }).to_vec()
 });
 
@@ -52,7 +59,7 @@ impl ComponentSource for Shipped {
     }
 }
 
-/// SHA-256 of a component, as [`schemas::pipeline::Model::component`] names it.
+/// SHA-256 of a component or of weights, as [`schemas::pipeline::Model`] names them.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -49,6 +49,13 @@ impl Slab {
         }
     }
 
+    /// Slots that were seen, with their bytes.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        // Of a model without state there is nothing to be seen, and chunks of nothing cannot be had.
+        let chunks = self.bytes.chunks_exact(self.stride.max(1));
+        (0..).zip(chunks).filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
+    }
+
     /// All bytes up to the last slot that was seen: the same for the same states, whatever happened in between.
     pub(crate) fn trimmed(&self) -> &[u8] {
         let used = self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

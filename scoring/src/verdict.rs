@@ -21,6 +21,8 @@ pub enum Verdict {
     },
     /// The model failed on this row, and always will; [`Flushed::failures`] says more.
     Failed(Failure),
+    /// The row was kept from a model that has failed on too many before it.
+    LeftOut,
 }
 
 /// A row a model failed on.
@@ -47,6 +49,8 @@ pub struct Flushed {
     /// Value -> model -> verdict.
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) failures: Vec<FailedRow>,
+    /// Value, model, and what the model would have expected; of those over the threshold.
+    pub(crate) expected: Vec<(u32, usize, [Option<f64>; 2])>,
 }
 
 impl Flushed {
@@ -68,6 +72,15 @@ impl Flushed {
         &self.verdicts[cell * self.models..(cell + 1) * self.models]
     }
 
+    /// Least and greatest value that a model says it would have expected of the first feature of a row that is over its
+    /// threshold.
+    #[must_use]
+    pub fn expected(&self, row: Row, value: usize, model: usize) -> [Option<f64>; 2] {
+        let cell = self.starts[row.0 as usize] as usize + value;
+        let is_it = |(of, by, _): &&(u32, usize, _)| (*of as usize, *by) == (cell, model);
+        self.expected.iter().find(is_it).map_or([None; 2], |(_, _, expected)| *expected)
+    }
+
     /// The rows that failed, in log order by model.
     #[must_use]
     pub fn failures(&self) -> &[FailedRow] {
@@ -79,6 +92,7 @@ impl Flushed {
         self.starts.clear();
         self.verdicts.clear();
         self.failures.clear();
+        self.expected.clear();
     }
 
     /// Which reading and which of its values a cell is.

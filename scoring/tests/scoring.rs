@@ -7,6 +7,12 @@
 mod batches;
 #[path = "scoring/conformance.rs"]
 mod conformance;
+#[path = "scoring/detectors.rs"]
+mod detectors;
+#[path = "scoring/evidence.rs"]
+mod evidence;
+#[path = "scoring/forest.rs"]
+mod forest;
 #[path = "scoring/golden.rs"]
 mod golden;
 #[path = "scoring/hostile.rs"]
@@ -15,7 +21,13 @@ mod hostile;
 mod limits;
 #[path = "scoring/native.rs"]
 mod native;
+#[path = "scoring/record.rs"]
+mod record;
 #[path = "scoring/rig.rs"]
 mod rig;
+#[path = "scoring/signing.rs"]
+mod signing;
 #[path = "scoring/state.rs"]
 mod state;
+#[path = "scoring/trees.rs"]
+mod trees;

@@ -92,6 +92,8 @@ pub fn score(
         warm_up: true,
         source_offset,
         received_at: event_time + 5,
+        window: None,
+        window_end: None,
         write_clock,
     }
 }
@@ -111,6 +113,11 @@ pub fn alert(device: &str, id: &str, event_time: Micros, write_clock: Micros) ->
         version: Some("ab12".to_owned()),
         score: Some(0.97),
         threshold: Some(0.9),
+        feature: None,
+        expected_low: None,
+        expected_high: None,
+        window: None,
+        window_end: None,
         received_at: event_time + 5,
         generation: 4,
         write_clock,

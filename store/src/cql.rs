@@ -114,6 +114,10 @@ pub struct CqlCounts {
     pub repeats: u64,
     /// Those that were refused for overload or not answered in time.
     pub overloads: u64,
+    /// Those that failed for another reason that passes.
+    pub passing: u64,
+    /// Those that failed for a reason that no waiting cures.
+    pub fatal: u64,
     /// Requests that may be on the way now.
     pub concurrency: usize,
 }
@@ -140,11 +144,13 @@ impl CqlStore {
     /// What happened since it was opened.
     #[must_use]
     pub fn counts(&self) -> CqlCounts {
-        let Counts { requests, repeats, overloads } = &self.cluster.counts;
+        let Counts { requests, repeats, overloads, passing, fatal } = &self.cluster.counts;
         CqlCounts {
             requests: requests.load(Ordering::Relaxed),
             repeats: repeats.load(Ordering::Relaxed),
             overloads: overloads.load(Ordering::Relaxed),
+            passing: passing.load(Ordering::Relaxed),
+            fatal: fatal.load(Ordering::Relaxed),
             concurrency: self.cluster.limit.allowed(),
         }
     }

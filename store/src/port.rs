@@ -165,6 +165,9 @@ pub enum StoreError {
     /// The cursor or another argument cannot be read.
     #[error("{0}")]
     Argument(String),
+    /// The login is refused, or the role lacks a right: stop. The text says what to grant.
+    #[error("{0}")]
+    Denied(String),
     /// Stop.
     #[error("{0}")]
     Fatal(String),

@@ -3,14 +3,19 @@
 
 use crate::binary::{Finished, highwater};
 use crate::instance::{Addresses, Instance, free_ports};
-use crate::real::real;
+use crate::ledger::Place;
+use crate::real::{self, real};
 use anyhow::{Context, Result, ensure};
+use journal::kafka::topics;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bound of a command that makes topics, tables or subjects.
 const MAKING_MAX: Duration = Duration::from_secs(120);
+/// Bound of a broker's answer when they are removed.
+const REMOVING_MAX: Duration = Duration::from_secs(10);
 
 /// Topics, tables, and a directory for configuration, logs and truth.
 #[derive(Debug)]
@@ -18,8 +23,20 @@ pub struct Cluster {
     directory: tempfile::TempDir,
     config: Option<PathBuf>,
     sets: Vec<String>,
+    own: BTreeMap<String, Own>,
+    /// Each service logs in as itself, commands as `operator`.
+    logins: bool,
+    /// There are topics, which others' servers would carry on with.
+    made: bool,
     ingest: u16,
     dashboard: u16,
+}
+
+/// What one process has that the others do not.
+#[derive(Debug, Default)]
+struct Own {
+    sets: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -34,6 +51,21 @@ impl Cluster {
         let cql = real("HIGHWATER_TEST_CQL")?;
         let registry = real("HIGHWATER_TEST_REGISTRY")?;
         Some(Self::new(&kafka, &cql, &registry))
+    }
+
+    /// The same on servers with logins: each service has its own, which may do nothing until it is given rights.
+    ///
+    /// # Errors
+    /// As [`Cluster::named`].
+    #[track_caller]
+    pub fn secured() -> Option<Result<Self>> {
+        let kafka = real("HIGHWATER_TEST_SECURED_KAFKA")?;
+        let cql = real("HIGHWATER_TEST_SECURED_CQL")?;
+        let registry = real("HIGHWATER_TEST_REGISTRY")?;
+        Some(Self::new(&kafka, &cql, &registry).map(|mut cluster| {
+            cluster.logins = true;
+            cluster
+        }))
     }
 
     fn new(kafka: &str, cql: &str, registry: &str) -> Result<Self> {
@@ -51,7 +83,58 @@ impl Cluster {
         ];
         let directory = tempfile::tempdir().context("making a directory")?;
         let [ingest, dashboard] = free_ports()?;
-        Ok(Self { directory, config: None, sets, ingest, dashboard })
+        Ok(Self {
+            directory,
+            config: None,
+            sets,
+            own: BTreeMap::new(),
+            logins: false,
+            made: false,
+            ingest,
+            dashboard,
+        })
+    }
+
+    /// The same over encrypted connections: SASL_SSL with SCRAM, TLS to the store, and a registry of one's own in front
+    /// of the real one. None also where the binary has no TLS; the test prints that it is skipped.
+    ///
+    /// # Errors
+    /// As [`Cluster::named`], and when the binary does not say what it is.
+    #[track_caller]
+    pub fn encrypted() -> Option<Result<Self>> {
+        match highwater(&["--version"], MAKING_MAX) {
+            Err(why) => return Some(Err(why)),
+            Ok(version) if !version.stdout.contains("with TLS") => {
+                real::skipped("the binary has no TLS (`--features tls`)");
+                return None;
+            }
+            Ok(_) => {}
+        }
+        let kafka = real("HIGHWATER_TEST_SECURED_KAFKA_TLS")?;
+        let kafka_ca = real("HIGHWATER_TEST_SECURED_KAFKA_CA")?;
+        let user = real("HIGHWATER_TEST_SECURED_KAFKA_USER")?;
+        let password = real("HIGHWATER_TEST_SECURED_KAFKA_PASSWORD")?;
+        let cql = real("HIGHWATER_TEST_SECURED_CQL")?;
+        let cql_ca = real("HIGHWATER_TEST_SECURED_CQL_CA")?;
+        let role = real("HIGHWATER_TEST_SECURED_CQL_USER")?;
+        let secret = real("HIGHWATER_TEST_SECURED_CQL_PASSWORD")?;
+        let registry = real("HIGHWATER_TEST_REGISTRY")?;
+        let cluster = Self::new(&kafka, &cql, &registry).map(|cluster| {
+            let prefix = format!("test.{}", cluster.setting("journal.topic-prefix").unwrap_or_default());
+            let sets = [
+                format!("journal.topic-prefix={prefix}"),
+                "librdkafka.security.protocol=SASL_SSL".to_owned(),
+                "librdkafka.sasl.mechanism=SCRAM-SHA-256".to_owned(),
+                format!("librdkafka.sasl.username={user}"),
+                format!("librdkafka.sasl.password={password}"),
+                format!("librdkafka.ssl.ca.location={kafka_ca}"),
+                format!("store.user={role}"),
+                format!("store.password={secret}"),
+                format!("store.tls-ca={cql_ca}"),
+            ];
+            sets.iter().fold(cluster, |cluster, set| cluster.set(set))
+        });
+        Some(cluster)
     }
 
     /// With this configuration (TOML).
@@ -69,6 +152,24 @@ impl Cluster {
     #[must_use]
     pub fn set(mut self, setting: &str) -> Self {
         self.sets.push(setting.to_owned());
+        self
+    }
+
+    /// With a setting of the process of this name only.
+    #[must_use]
+    pub fn set_of(mut self, name: &str, setting: &str) -> Self {
+        self.own.entry(name.to_owned()).or_default().sets.push(setting.to_owned());
+        self
+    }
+
+    /// With a variable in the environment of the process of this name only.
+    #[must_use]
+    pub fn environment_of(mut self, name: &str, variable: &str, value: &str) -> Self {
+        self.own
+            .entry(name.to_owned())
+            .or_default()
+            .environment
+            .push((variable.to_owned(), value.to_owned()));
         self
     }
 
@@ -96,8 +197,25 @@ impl Cluster {
         format!("http://127.0.0.1:{}", self.dashboard)
     }
 
-    fn flags(&self) -> Vec<String> {
-        let mut flags = Vec::new();
+    /// Who a service logs in as. Only sink and deployment have a role of their own in the store; the others read.
+    fn login(&self, service: &str) -> Vec<String> {
+        if !self.logins {
+            return Vec::new();
+        }
+        let role = if ["sink", "operator"].contains(&service) { service } else { "dashboard" };
+        let sets = [
+            "librdkafka.security.protocol=SASL_PLAINTEXT".to_owned(),
+            "librdkafka.sasl.mechanism=PLAIN".to_owned(),
+            format!("librdkafka.sasl.username={service}"),
+            format!("librdkafka.sasl.password={service}-secret"),
+            format!("store.user={role}"),
+            format!("store.password={role}-secret"),
+        ];
+        sets.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect()
+    }
+
+    fn flags(&self, service: &str) -> Vec<String> {
+        let mut flags = self.login(service);
         if let Some(config) = &self.config {
             flags.extend(["--config".to_owned(), config.display().to_string()]);
         }
@@ -112,7 +230,7 @@ impl Cluster {
     /// # Errors
     /// As [`crate::highwater`].
     pub fn command(&self, args: &[&str], bound: Duration) -> Result<Finished> {
-        let flags = self.flags();
+        let flags = self.flags("operator");
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         highwater(&[args, &flags].concat(), bound)
     }
@@ -121,7 +239,8 @@ impl Cluster {
     ///
     /// # Errors
     /// What a command said that did not end with 0.
-    pub fn made(self) -> Result<Self> {
+    pub fn made(mut self) -> Result<Self> {
+        self.made = true;
         for args in [["topics", "create"], ["schema", "register"], ["store", "create"]] {
             let made = self.command(&args, MAKING_MAX)?;
             ensure!(made.code == Some(0), "{args:?}: {made:?}");
@@ -146,14 +265,16 @@ impl Cluster {
     pub fn spawn(&self, service: &str, name: &str) -> Result<Instance> {
         let [admin] = free_ports()?;
         let mut args = vec![service.to_owned()];
-        args.extend(self.flags());
+        args.extend(self.flags(service));
+        let none = Own::default();
+        let particular = self.own.get(name).unwrap_or(&none);
         let own = [
             format!("process.instance={name}"),
             format!("admin.listen=127.0.0.1:{admin}"),
             format!("ingest.listen=127.0.0.1:{}", self.ingest),
             format!("dashboard.listen=127.0.0.1:{}", self.dashboard),
         ];
-        for setting in own {
+        for setting in own.into_iter().chain(particular.sets.iter().cloned()) {
             args.extend(["--set".to_owned(), setting]);
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -162,6 +283,17 @@ impl Cluster {
             query: self.query_url(),
             admin: format!("http://127.0.0.1:{admin}"),
         };
-        Instance::launch(&args, self.path(), &self.path().join(format!("{name}.log")), addresses)
+        let log = self.path().join(format!("{name}.log"));
+        Instance::launch(&args, self.path(), &log, addresses, &particular.environment)
+    }
+}
+
+/// A broker that is killed looks through every partition it has before it is back: it must not have those of all tests
+/// before. One with logins is not killed, and lets nobody remove anything.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.made && !self.logins && self.setting("librdkafka.security.protocol").is_none() {
+            let _ = Place::of(self).and_then(|place| Ok(topics::delete(&place.kafka(REMOVING_MAX))?));
+        }
     }
 }

@@ -134,7 +134,13 @@ impl Home {
         let mut args = vec![service];
         args.extend(flags.iter().map(String::as_str));
         let (ingest, query, admin) = (self.ingest_url(), self.query_url(), self.admin_url());
-        Instance::launch(&args, self.path(), &self.path().join("log"), Addresses { ingest, query, admin })
+        Instance::launch(
+            &args,
+            self.path(),
+            &self.path().join("log"),
+            Addresses { ingest, query, admin },
+            &[],
+        )
     }
 }
 
@@ -175,10 +181,17 @@ pub type Answer = (u16, Value);
 
 impl Instance {
     /// Starts a process that writes into `log`.
-    pub(crate) fn launch(args: &[&str], directory: &Path, log: &Path, addresses: Addresses) -> Result<Self> {
+    pub(crate) fn launch(
+        args: &[&str],
+        directory: &Path,
+        log: &Path,
+        addresses: Addresses,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let output =
             std::fs::File::options().create(true).append(true).open(log).context("opening the log")?;
         let child = command(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(directory)
             .stdout(output.try_clone().context("opening the log twice")?)
             .stderr(output)
@@ -336,6 +349,48 @@ impl Instance {
     #[must_use]
     pub fn log(&self) -> String {
         tail(&self.log)
+    }
+
+    /// Everything that was written under its name, by earlier ones too.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn wrote(&self) -> Result<String> {
+        std::fs::read_to_string(&self.log).context("reading the log")
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    ///
+    /// # Errors
+    /// What it wrote, when it goes on.
+    pub async fn end(&mut self, bound: Duration) -> Result<ExitStatus> {
+        let child = &mut self.child;
+        let log = self.log.clone();
+        eventually("ended by itself", bound, async || {
+            child.try_wait()?.ok_or_else(|| anyhow!("still running: {}", tail(&log)))
+        })
+        .await
+    }
+
+    /// A metric of its admin address: the sum over all series of this name.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let url = format!("{}/metrics", self.addresses.admin);
+        let text = self.http.get(url).send().await?.error_for_status()?.text().await?;
+        let of = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let known = series == name || series.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
+            if known { value.parse::<f64>().ok() } else { None }
+        };
+        Ok(text.lines().filter_map(of).sum())
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

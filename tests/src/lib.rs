@@ -4,8 +4,8 @@
 //! Does not live here: the scenarios (`tests/`), or any code of the pipeline.
 //!
 //! `cargo test -p e2e` builds the binary first. `HIGHWATER_BIN` names another one to be tested; `E2E_KILLS` and
-//! `E2E_SEED` make the kills more, and other ones. Scenarios with Kafka, Cassandra and a schema registry find them by
-//! what `tests/stack/up` prints.
+//! `E2E_SEED` make the kills more, and other ones; `E2E_FULL=1` runs the faults that CI has no time for
+//! (`tests/faults`). Scenarios with Kafka, Cassandra and a schema registry find them by what `tests/stack/up` prints.
 //!
 //! Invariants:
 //! * Nothing waits for a length of time: every wait is for something, and bounded.
@@ -13,12 +13,24 @@
 
 mod binary;
 mod cluster;
+mod cql;
+mod gate;
 mod instance;
+pub mod ledger;
+pub mod past;
+mod proxy;
 mod real;
+mod results;
+pub mod stored;
 mod wait;
+pub mod watch;
 
 pub use binary::{Finished, highwater};
 pub use cluster::Cluster;
+pub use cql::CqlConnection;
+pub use gate::{Api, Awaited, Gate, Held, Moment};
 pub use instance::{Answer, Home, Instance};
-pub use real::real;
+pub use proxy::RegistryProxy;
+pub use real::{real, skipped};
+pub use results::Results;
 pub use wait::{WAIT_MAX, eventually, for_at_most};

@@ -18,15 +18,28 @@ const REQUIRED: &str = "HIGHWATER_TEST_REQUIRED";
 #[must_use]
 #[track_caller]
 pub fn real(variable: &str) -> Option<String> {
-    let thread = std::thread::current();
-    // With one test thread the tests run on the main one, which is called that.
-    let test = match thread.name() {
-        Some(name) if name != "main" => name.to_owned(),
-        _ => Location::caller().to_string(),
-    };
+    let test = test();
     let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "1");
     // Not `eprintln!`, which the test harness keeps to itself when a test passes.
     address(variable, std::env::var(variable).ok(), required, &test, &mut std::io::stderr().lock())
+}
+
+/// The test that runs, by name.
+#[track_caller]
+fn test() -> String {
+    // With one test thread the tests run on the main one, which is called that.
+    match std::thread::current().name() {
+        Some(name) if name != "main" => name.to_owned(),
+        _ => Location::caller().to_string(),
+    }
+}
+
+/// Prints that this test is skipped, and why. It has to return.
+#[track_caller]
+pub fn skipped(why: &str) {
+    let line = format!("skipped: {}: {why}\n", test());
+    // As below.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 fn address(

@@ -14,12 +14,18 @@ mod hot_rooms;
 mod kill;
 #[path = "scenarios/late.rs"]
 mod late;
+#[path = "scenarios/models.rs"]
+mod models;
 #[path = "scenarios/nab.rs"]
 mod nab;
+#[path = "scenarios/rollout.rs"]
+mod rollout;
 #[path = "scenarios/services.rs"]
 mod services;
 #[path = "scenarios/shutdown.rs"]
 mod shutdown;
+#[path = "scenarios/weights.rs"]
+mod weights;
 
 use anyhow::{Result, ensure};
 use e2e::{Home, WAIT_MAX, eventually};

@@ -39,7 +39,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "loadgen",
         ],
     ),
-    ("e2e", &["loadgen"]),
+    // The ledger folds a log anew, and is held against the rows that were stored.
+    ("e2e", &["schemas", "journal", "processor", "scoring", "store", "loadgen"]),
     (
         "bench",
         &[
@@ -59,11 +60,13 @@ const MAY_USE: [(&str, &[&str]); 17] = [
 ];
 
 /// Outside crates that only one of ours may name.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("rdkafka", &["journal"]),
     ("scylla", &["store"]),
     ("rusqlite", &["journal", "store"]),
     ("wasmtime", &["scoring-host"]),
+    ("rustix", &["scoring-host"]),
+    ("minisign-verify", &["scoring"]),
     ("apache-avro", &["schemas"]),
     ("schema_registry_converter", &["schemas"]),
 ];

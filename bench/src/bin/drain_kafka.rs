@@ -1,21 +1,27 @@
 //! Draining a backlog from Kafka, exactly once, beside a loop over librdkafka's batch call that drops every record: the
 //! same topics, the same broker, the same run, each in a process of its own on one core.
 //!
-//! `drain_kafka [RECORDS] [ROUNDS] [FORMAT]`: so many records (4,000,000) in each of so many rounds (3), `json` or
-//! `avro` (both). Topics stay behind under `bench-*`: use a broker that is thrown away. It is `HIGHWATER_TEST_KAFKA`. Needs `cargo build --release -p journal --example kafka_floor`.
+//! `drain_kafka [RECORDS] [ROUNDS] [FORMAT] [WORK] [MODE]`: so many records (4,000,000) in each of so many rounds (3);
+//! `json` or `avro`; `tumbling` (a minute, one metric), `scored` (the same, and the metric is scored by the shipped
+//! `ewma`), `seven` (a minute, seven metrics of readings that have seven) or `hopping` (five minutes every minute, one
+//! metric); `exactly` or `least` (once). `both` for any of the three is all of them, `a,b` these two, in turn. Topics stay behind under `bench-*`: use a broker that is thrown away. It is
+//! `HIGHWATER_TEST_KAFKA`; `HIGHWATER_BENCH_LIBRDKAFKA="name=value ..."` passes settings to librdkafka on both sides.
+//! Needs `cargo build --release -p journal --example kafka_floor`.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use bench::at_least_once::AtLeastOnce;
 use bench::drain::pipeline;
 use bench::workload::{Format, Records, Telemetry};
 use journal::kafka::topics::{self, Plan};
 use journal::kafka::{KafkaConfig, KafkaJournal};
 use journal::port::{Journal, JournalError, NewRecord, TopicPartition};
-use processor::step::NoModels;
 use processor::{Processor, Start};
 use schemas::codec::{Codec, LocalIds};
 use schemas::partition::partition_of;
-use schemas::pipeline::Pipeline;
+use schemas::pipeline::{Inputs, Metrics, Model, Pipeline, Route, WindowKind};
 use schemas::topic::Topic;
+use scoring::shipped::{self, Shipped};
+use scoring::{Loader, LoaderConfig};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -40,29 +46,75 @@ struct Used {
     peak_bytes: u64,
 }
 
+/// What is to be done with a reading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Tumbling,
+    Scored,
+    Seven,
+    Hopping,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Exactly,
+    Least,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+struct Case {
+    format: Format,
+    work: Work,
+    mode: Mode,
+}
+
+const FORMATS: [(&str, Format); 2] = [("json", Format::Json), ("avro", Format::Avro)];
+const WORKS: [(&str, Work); 4] = [
+    ("tumbling", Work::Tumbling),
+    ("scored", Work::Scored),
+    ("seven", Work::Seven),
+    ("hopping", Work::Hopping),
+];
+const MODES: [(&str, Mode); 2] = [("exactly", Mode::Exactly), ("least", Mode::Least)];
+
+/// What words name; `both`: all of them.
+fn named<T: Copy>(word: Option<&String>, all: &[(&str, T)]) -> Result<Vec<T>> {
+    let Some(word) = word else { return Ok(vec![all[0].1]) };
+    let wanted = |name: &str| word == "both" || word.split(',').any(|one| one == name);
+    let found: Vec<T> = all.iter().filter(|(name, _)| wanted(name)).map(|(_, value)| *value).collect();
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    ensure!(!found.is_empty(), "`{word}` is none of {names:?}, and not `both`");
+    Ok(found)
+}
+
+fn name_of<T: Copy + PartialEq>(value: T, all: &[(&'static str, T)]) -> &'static str {
+    all.iter().find(|(_, of)| *of == value).map_or("?", |(name, _)| name)
+}
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let broker = std::env::var("HIGHWATER_TEST_KAFKA").context("HIGHWATER_TEST_KAFKA names no broker")?;
-    if let [leg, prefix, records] = args.as_slice()
+    if let [leg, prefix, records, work, mode] = args.as_slice()
         && leg == "process"
     {
-        return print_json(&drain(&broker, prefix, records.parse()?)?);
+        let (work, mode) = (named(Some(work), &WORKS)?[0], named(Some(mode), &MODES)?[0]);
+        return print_json(&drain(&broker, prefix, records.parse()?, work, mode)?);
     }
     let number = |index: usize, default: usize| match args.get(index) {
         Some(text) => text.parse::<usize>().with_context(|| format!("`{text}` is not a number")),
         None => Ok(default),
     };
     let (records, rounds) = (number(0, 4_000_000)?, number(1, 3)?);
-    let formats = match args.get(2).map(String::as_str) {
-        None => vec![Format::Json, Format::Avro],
-        Some("json") => vec![Format::Json],
-        Some("avro") => vec![Format::Avro],
-        Some(other) => bail!("`{other}` is neither json nor avro"),
-    };
-    for format in formats {
-        compare(&broker, format, records, rounds)?;
+    let mut cases = Vec::new();
+    for format in named(args.get(2), &FORMATS)? {
+        for work in named(args.get(3), &WORKS)? {
+            for mode in named(args.get(4), &MODES)? {
+                cases.push(Case { format, work, mode });
+            }
+        }
     }
-    Ok(())
+    compare(&broker, &cases, records, rounds)
 }
 
 #[expect(clippy::print_stdout, reason = "the result of a benchmark")]
@@ -73,30 +125,42 @@ fn print_json(used: &Used) -> Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the result of a benchmark")]
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn compare(broker: &str, format: Format, records: usize, rounds: usize) -> Result<()> {
+fn compare(broker: &str, cases: &[Case], records: usize, rounds: usize) -> Result<()> {
     let millions = records as f64 / 1e6;
-    println!("{}: {records} records, {DEVICES} devices, {PARTITIONS} partitions, lz4", format.name());
-    println!("round   dropped: CPU-s/M   records/s   MB   drained: CPU-s/M   records/s   MB   ratio");
-    let mut ratios = Vec::new();
+    println!("{records} records, {DEVICES} devices, {PARTITIONS} partitions, lz4");
+    println!(
+        "case                    dropped: CPU-s/M   records/s   MB   drained: CPU-s/M   records/s   MB   ratio"
+    );
+    let mut ratios = vec![Vec::new(); cases.len()];
     for round in 1..=rounds {
-        let prefix = format!("bench-{}-{}-{round}.", format.name(), std::process::id());
-        let begun = Instant::now();
-        prepare(broker, &prefix)?;
-        fill(broker, &prefix, format, records)?;
-        eprintln!("filled in {:?}", begun.elapsed());
-        let floor = leg(&beside("examples/kafka_floor")?, &[&prefix, &records.to_string()])?;
-        let ours = leg(&std::env::current_exe()?, &["process", &prefix, &records.to_string()])?;
-        let ratio = ours.cpu_seconds / floor.cpu_seconds;
-        ratios.push(ratio);
-        let figures = |used: &Used| {
-            let (cpu, rate) = (used.cpu_seconds / millions, records as f64 / used.wall_seconds);
-            format!("{cpu:>16.3} {rate:>11.0} {:>4}", used.peak_bytes >> 20)
-        };
-        println!("{round:>5} {} {}   {ratio:.2}", figures(&floor), figures(&ours));
+        for (case, ratios) in cases.iter().zip(&mut ratios) {
+            let [format, work, mode] = case.names();
+            let prefix = format!("bench-{format}-{work}-{mode}-{}-{round}.", std::process::id());
+            prepare(broker, &prefix, case.work)?;
+            fill(broker, &prefix, *case, records)?;
+            let floor = leg(&beside("examples/kafka_floor")?, &[&prefix, &records.to_string()])?;
+            let args = ["process", &prefix, &records.to_string(), work, mode];
+            let ours = leg(&std::env::current_exe()?, &args)?;
+            let ratio = ours.cpu_seconds / floor.cpu_seconds;
+            ratios.push(ratio);
+            let figures = |used: &Used| {
+                let (cpu, rate) = (used.cpu_seconds / millions, records as f64 / used.wall_seconds);
+                format!("{cpu:>16.3} {rate:>11.0} {:>4}", used.peak_bytes >> 20)
+            };
+            println!("{format} {work:<8} {mode:<7} {} {}   {ratio:.2}", figures(&floor), figures(&ours));
+        }
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.2}\n", ratios[ratios.len() / 2]);
+    for (case, ratios) in cases.iter().zip(&mut ratios) {
+        ratios.sort_by(f64::total_cmp);
+        println!("{}: median ratio {:.2}", case.names().join(" "), ratios[ratios.len() / 2]);
+    }
     Ok(())
+}
+
+impl Case {
+    fn names(self) -> [&'static str; 3] {
+        [name_of(self.format, &FORMATS), name_of(self.work, &WORKS), name_of(self.mode, &MODES)]
+    }
 }
 
 fn beside(name: &str) -> Result<std::path::PathBuf> {
@@ -118,17 +182,45 @@ fn leg(program: &std::path::Path, args: &[&str]) -> Result<Used> {
 }
 
 fn config(broker: &str, prefix: &str) -> KafkaConfig {
-    KafkaConfig { prefix: prefix.to_owned(), statistics_every: None, ..KafkaConfig::new(broker) }
+    let settings = std::env::var("HIGHWATER_BENCH_LIBRDKAFKA").unwrap_or_default();
+    let pairs = settings.split_whitespace().filter_map(|setting| setting.split_once('='));
+    KafkaConfig {
+        prefix: prefix.to_owned(),
+        statistics_every: None,
+        librdkafka: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        ..KafkaConfig::new(broker)
+    }
 }
 
-/// One-minute windows of one metric that close at once, as the design states the work.
-fn rules() -> Pipeline {
+/// Windows that close at once, as the design states the work.
+fn rules(work: Work) -> Result<Pipeline> {
     let mut pipeline = pipeline(0);
-    if let Ok(names) = std::env::var("HIGHWATER_BENCH_METRICS") {
-        let names = names.split(',').map(str::to_owned).collect();
-        pipeline.metrics = schemas::pipeline::Metrics::Named(names);
+    match work {
+        Work::Tumbling => {}
+        Work::Scored => pipeline.models.push(Model {
+            name: "ewma".into(),
+            component: shipped::find("ewma").context("no `ewma` is shipped")?.digest.clone(),
+            artifact: None,
+            settings: "{}".into(),
+            seed: 0,
+            inputs: Inputs::Each(vec!["temperature".into()]),
+            route: Route::default(),
+            threshold: 6.0,
+            // As a configuration has it that says nothing else.
+            sample_every: 100,
+            fuel_per_row: 1_000_000,
+            trial: None,
+        }),
+        Work::Seven => pipeline.metrics = Metrics::Named(Telemetry::names(7)),
+        Work::Hopping => {
+            let minute = 60_000_000;
+            for window in &mut pipeline.windows {
+                window.name = "5m".into();
+                window.kind = WindowKind::Hopping { size: 5 * minute, advance: minute };
+            }
+        }
     }
-    pipeline
+    Ok(pipeline)
 }
 
 fn open(broker: &str, prefix: &str) -> Result<(Arc<KafkaJournal>, Codec)> {
@@ -137,13 +229,14 @@ fn open(broker: &str, prefix: &str) -> Result<(Arc<KafkaJournal>, Codec)> {
     Ok((journal, codec))
 }
 
-fn until_end(journal: &Arc<KafkaJournal>, codec: Codec) -> Result<Processor> {
+fn until_end(journal: Arc<dyn Journal>, codec: Codec, work: Work) -> Result<Processor> {
+    let models = Loader::new(Arc::new(Shipped), LoaderConfig::default())?;
     let mut processor = Processor::start(Start {
-        journal: Arc::clone(journal) as Arc<dyn Journal>,
+        journal,
         codec,
-        models: Arc::new(NoModels),
+        models: Arc::new(models),
         config: processor::config::ProcessorConfig::default(),
-        pipeline: rules(),
+        pipeline: rules(work)?,
         apply: false,
         until_end: true,
         build: "bench".to_owned(),
@@ -153,19 +246,20 @@ fn until_end(journal: &Arc<KafkaJournal>, codec: Codec) -> Result<Processor> {
 }
 
 /// Topics, and the configuration in front of every record.
-fn prepare(broker: &str, prefix: &str) -> Result<()> {
+fn prepare(broker: &str, prefix: &str, work: Work) -> Result<()> {
     let plan = Plan { partitions: Some(PARTITIONS), ..Plan::default() };
     topics::create(&config(broker, prefix), &plan)?;
     let (journal, codec) = open(broker, prefix)?;
-    until_end(&journal, codec)?;
+    until_end(Arc::clone(&journal) as Arc<dyn Journal>, codec, work)?;
     journal.close();
     Ok(())
 }
 
-fn fill(broker: &str, prefix: &str, format: Format, count: usize) -> Result<()> {
+fn fill(broker: &str, prefix: &str, case: Case, count: usize) -> Result<()> {
     let (journal, codec) = open(broker, prefix)?;
     let period = 1_000_000 / i64::from(RATE) * i64::from(DEVICES);
-    let mut telemetry = Telemetry::new(format, &codec, DEVICES, period);
+    let measurements = if case.work == Work::Seven { 7 } else { 4 };
+    let mut telemetry = Telemetry::new(case.format, &codec, DEVICES, period).measuring(measurements);
     let (appender, (tell, told)) = (journal.appender(), channel());
     let (mut sent, mut in_flight, mut records) = (0, 0, Records::default());
     while sent < count {
@@ -204,25 +298,32 @@ fn fill(broker: &str, prefix: &str, format: Format, count: usize) -> Result<()> 
 }
 
 /// The leg that is measured: from nothing to the end of the log, everything committed.
-fn drain(broker: &str, prefix: &str, records: usize) -> Result<Used> {
+fn drain(broker: &str, prefix: &str, records: usize, work: Work, mode: Mode) -> Result<Used> {
     let begun = Instant::now();
     let (journal, codec) = open(broker, prefix)?;
-    let processor = until_end(&journal, codec)?;
+    let inner = Arc::clone(&journal) as Arc<dyn Journal>;
+    let used: Arc<dyn Journal> = match mode {
+        Mode::Exactly => inner,
+        Mode::Least => Arc::new(AtLeastOnce::over(inner)),
+    };
+    let processor = until_end(used, codec, work)?;
     let wall_seconds = begun.elapsed().as_secs_f64();
     let (cpu_seconds, peak_bytes) = bench::measure::used("self")?;
-    let aggregated: i64 =
-        processor.view().partitions().iter().map(|partition| partition.totals.aggregated).sum();
-    let committed = if aggregated == 0 { committed(&journal)? } else { aggregated };
-    ensure!(committed == i64::try_from(records)?, "{committed} of {records} readings were aggregated");
+    drop(processor);
+    let (aggregated, scored) = committed(&journal)?;
+    let records = i64::try_from(records)?;
+    ensure!(aggregated == records, "{aggregated} of {records} readings were aggregated");
+    let wanted = if work == Work::Scored { records } else { 0 };
+    ensure!(scored == wanted, "{scored} instead of {wanted} readings were scored");
     journal.close();
     Ok(Used { cpu_seconds, wall_seconds, peak_bytes })
 }
 
-/// What was aggregated, by the last audit record of each partition.
-fn committed(journal: &Arc<KafkaJournal>) -> Result<i64> {
+/// What was aggregated and what was scored, by the last audit record of each partition.
+fn committed(journal: &Arc<KafkaJournal>) -> Result<(i64, i64)> {
     let codec = journal::ids::codec(Arc::clone(journal) as Arc<dyn Journal>)?;
     let mut reader = journal.reader()?;
-    let mut sum = 0;
+    let mut sums = (0, 0);
     for partition in 0..PARTITIONS {
         let at = TopicPartition { topic: Topic::Audit, partition };
         let (start, end) = reader.bounds(at)?;
@@ -234,7 +335,10 @@ fn committed(journal: &Arc<KafkaJournal>) -> Result<i64> {
             ensure!(after > next, "the audit topic's end at {end} cannot be reached from {next}");
             next = after;
         }
-        sum += last.map_or(0, |audit| audit.totals.aggregated);
+        if let Some(audit) = last {
+            sums.0 += audit.totals.aggregated;
+            sums.1 += audit.totals.scored;
+        }
     }
-    Ok(sum)
+    Ok(sums)
 }

@@ -3,14 +3,18 @@
 //! `memory [DEVICES]` (10,000). One reading a device and minute, 12 minutes, four minutes of lateness on one-minute
 //! windows: the open pane and those that may still take a late reading are kept.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bench::drain::{Drain, pipeline};
-use bench::measure::resident_bytes;
+use bench::measure::{cpu_ns, resident_bytes};
 use bench::workload::{Format, Records, Telemetry};
+use processor::state::PartitionState;
+use processor::step::NoModels;
 use schemas::codec::Codec;
 
 const MINUTE: i64 = 60_000_000;
 const ROUNDS: u32 = 12;
+/// How often it is saved: the first time opens the buffer.
+const SNAPSHOTS: u32 = 4;
 
 #[expect(clippy::print_stdout, reason = "the result of a benchmark")]
 fn main() -> Result<()> {
@@ -43,5 +47,29 @@ fn main() -> Result<()> {
     );
     println!("state in the end: {} bytes a device", state / u64::from(devices));
     println!("by its own count: {footprint:?}");
+    snapshot(&drain, &codec)
+}
+
+/// What a snapshot of it costs: the poll thread saves, a new owner loads.
+#[expect(clippy::print_stdout, reason = "the result of a benchmark")]
+fn snapshot(drain: &Drain, codec: &Codec) -> Result<()> {
+    let mut bytes = Vec::new();
+    let mut spent = Vec::new();
+    for _ in 0..SNAPSHOTS {
+        bytes.clear();
+        let begun = cpu_ns()?;
+        drain.state().save(codec, &mut bytes);
+        spent.push(cpu_ns()?.saturating_sub(begun) / 1_000);
+    }
+    let begun = cpu_ns()?;
+    let loaded = PartitionState::load(&bytes, codec, &NoModels).context("loading what was saved")?;
+    let loading = cpu_ns()?.saturating_sub(begun) / 1_000;
+    let mut again = Vec::new();
+    loaded.save(codec, &mut again);
+    ensure!(again == bytes, "what was loaded is not what was saved");
+    println!(
+        "snapshot: {} KB; saving took {spent:?} us of processor time, loading {loading} us",
+        bytes.len() >> 10
+    );
     Ok(())
 }

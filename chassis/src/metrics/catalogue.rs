@@ -143,6 +143,57 @@ catalogue! {
         "Duration of a batch's write to the store.";
     FRESHNESS_SECONDS = Histogram Seconds "highwater_freshness_seconds"
         "From a result's last contribution to its row in the store; stage is `stored`.";
+    // The clients of Kafka, as librdkafka measures them: by client (appender, committer, or a group) and broker.
+    KAFKA_RTT_P99_SECONDS = Gauge Seconds "highwater_kafka_rtt_p99_seconds"
+        "Time from a request to its answer, 99th percentile of the last interval, by client and broker; a fetch waits \
+         for records.";
+    KAFKA_THROTTLE_P99_SECONDS = Gauge Seconds "highwater_kafka_throttle_p99_seconds"
+        "How long a broker made a client wait for its quota, 99th percentile of the last interval, by client and broker.";
+    KAFKA_WAITING_REQUESTS = Gauge Count "highwater_kafka_waiting_requests"
+        "Requests that wait to be sent or to be answered, by client.";
+    KAFKA_QUEUED_RECORDS = Gauge Count "highwater_kafka_queued_records"
+        "Records of a producer that wait to be sent or to be acknowledged, by client.";
+    KAFKA_RETRIES_TOTAL = Counter Count "highwater_kafka_request_retries_total"
+        "Requests sent again by librdkafka, by client.";
+    KAFKA_TIMEOUTS_TOTAL = Counter Count "highwater_kafka_request_timeouts_total"
+        "Requests that were not answered in time, by client.";
+    KAFKA_ABORTED_TOTAL = Counter Count "highwater_kafka_transactions_aborted_total"
+        "Transactions that were not committed; what they held is sent again.";
+    KAFKA_RENEWED_TOTAL = Counter Count "highwater_kafka_producers_renewed_total"
+        "Producers that took over from the one before: after a failure, or after a commit so slow that it may have been \
+         sent twice.";
+    // The store, where it is a cluster.
+    STORE_REQUESTS_TOTAL = Counter Count "highwater_store_requests_total"
+        "Requests to write sent to the cluster, the repeated ones included.";
+    STORE_REPEATS_TOTAL = Counter Count "highwater_store_repeats_total"
+        "Requests to write that were sent again.";
+    STORE_FAILURES_TOTAL = Counter Count "highwater_store_failures_total"
+        "Requests to write that failed, by class: overload (refused, or not in time), passing, fatal.";
+    STORE_CONCURRENCY = Gauge Count "highwater_store_concurrency_allowed"
+        "Requests that may be on the way to the cluster at once now.";
+    // Models, as this process runs them.
+    MODEL_CALLS_TOTAL = Counter Count "highwater_model_calls_total"
+        "Calls of a model, by model and model_version; a batch in which a row fails takes several.";
+    MODEL_ROWS_TOTAL = Counter Count "highwater_model_rows_total"
+        "Rows of a model, by model, model_version and outcome: scored, declined, out-of-fuel, trap, fault, invalid-output, left-out (it had failed too often).";
+    MODEL_ALERTS_TOTAL = Counter Count "highwater_model_alerts_total"
+        "Scores at or above the model's threshold, by model and model_version.";
+    MODEL_BUSY_TOTAL = Counter Nanoseconds "highwater_model_busy_nanoseconds_total"
+        "Time that workers spent in a model, starting its instances included, by model and model_version.";
+    MODEL_FUEL_TOTAL = Counter Count "highwater_model_fuel_total"
+        "Fuel used by calls that succeeded, by model and model_version.";
+    MODEL_INSTANCES_TOTAL = Counter Count "highwater_model_instances_started_total"
+        "Instances of a model started, by model and model_version: a new one after every failed call, and when memory grows.";
+    MODEL_BRAKES_TOTAL = Counter Count "highwater_model_brakes_total"
+        "Calls stopped by the emergency brake, without a verdict, by model and model_version.";
+    MODEL_HALVED_TOTAL = Counter Count "highwater_model_halved_batches_total"
+        "Batches cut in two because a row failed or the fuel of one row did not do, by model and model_version.";
+    MODEL_SAID_DROPPED_TOTAL = Counter Count "highwater_model_said_dropped_total"
+        "Log lines and gauges of a model that were not kept, by model and model_version.";
+    MODEL_MEMORY_PEAK_BYTES = Gauge Bytes "highwater_model_memory_peak_bytes"
+        "Greatest linear memory of an instance of a model, by model, model_version and partition.";
+    SCORING_FAILED_BATCHES_TOTAL = Counter Count "highwater_scoring_failed_batches_total"
+        "Rows on which a model failed, put together for a file, by outcome: saved, dropped (enough of them, too large, or not written).";
 }
 
 /// Tells the installed recorder what each entry means.

@@ -6,6 +6,8 @@ use crate::config::{Base, Settings};
 use crate::exit::Outcome;
 use crate::output::out;
 use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use processor::config::RawPipelineConfig;
 use schemas::pipeline::Pipeline;
 use serde_json::{Value, json};
@@ -45,7 +47,7 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
         }
         ConfigAction::Apply { ask } => {
             let client = ask.client_with_file().await?;
-            let pipeline = Settings::load(&ask.config, Base::Run)?.pipeline;
+            let Settings { pipeline, scoring, .. } = Settings::load(&ask.config, Base::Run)?;
             let (generation, in_force) = in_force(&client).await?;
             if in_force == pipeline {
                 let answer = json!({ "generation": generation, "changed": false });
@@ -54,7 +56,12 @@ pub(crate) async fn run(action: ConfigAction) -> Result<Outcome> {
                 });
                 return Ok(Outcome::Done);
             }
-            let answer = client.post("/v1/config", &json!({ "pipeline": pipeline })).await?;
+            let mut proposal = json!({ "pipeline": pipeline });
+            let weights: Vec<String> = scoring.weights.all().map(|bytes| STANDARD.encode(bytes)).collect();
+            if !weights.is_empty() {
+                proposal["weights"] = json!(weights);
+            }
+            let answer = client.post("/v1/config", &proposal).await?;
             let answer = json!({ "generation": answer["generation"], "changed": true });
             super::ask::say(&ask.target, &answer, |answer| {
                 out!("proposed as generation {}: each partition changes at an offset", answer["generation"]);

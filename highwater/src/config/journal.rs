@@ -261,7 +261,7 @@ impl JournalConfig {
     /// What is kept how long; topics that are not named are kept for ever.
     pub(crate) fn kept(&self) -> BTreeMap<Topic, Retention> {
         let kept = Retention { age: Some(self.retention), partition_bytes_max: self.retention_bytes };
-        let for_ever = |topic: &Topic| matches!(topic, Topic::Control | Topic::Devices);
+        let for_ever = |topic: &Topic| matches!(topic, Topic::Control | Topic::Devices | Topic::Models);
         Topic::ALL.into_iter().filter(|topic| !for_ever(topic)).map(|topic| (topic, kept)).collect()
     }
 
@@ -276,8 +276,6 @@ impl JournalConfig {
         config.commit_timeout = settings.commit_timeout;
         config.session_timeout = settings.session_timeout;
         config.answer_timeout = settings.answer_timeout;
-        // Nobody listens.
-        config.statistics_every = None;
         config.librdkafka.clone_from(&librdkafka.0);
         Some(config)
     }

@@ -3,6 +3,7 @@
 use chassis::config::{Problems, Secret};
 use schemas::registry::{Access, RegistryConfig};
 use serde::{Deserialize, Serialize, Serializer};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bounds on `timeout`.
@@ -21,6 +22,8 @@ pub(crate) struct RawRegistry {
     password: Option<Secret>,
     /// Bearer token instead.
     token: Option<Secret>,
+    /// Certificates that an `https://` registry's must lead to.
+    tls_ca: Option<PathBuf>,
     /// Longest wait for one answer.
     timeout: Option<String>,
 }
@@ -37,6 +40,8 @@ pub(crate) struct RegistrySettings {
     password: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_ca: Option<PathBuf>,
     #[serde(serialize_with = "chassis::config::printed::duration")]
     timeout: Duration,
 }
@@ -79,7 +84,11 @@ impl RawRegistry {
         if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
             problems.add(key("timeout"), format!("is outside {TIMEOUT_MIN:?} to {TIMEOUT_MAX:?}"));
         }
-        RegistrySettings { urls, user: self.user, password: self.password, token: self.token, timeout }
+        if self.tls_ca.is_some() && !urls.iter().any(|url| url.starts_with("https:")) {
+            problems.add(key("tls-ca"), "is set, and no address of `url` is https://");
+        }
+        let Self { user, password, token, tls_ca, .. } = self;
+        RegistrySettings { urls, user, password, token, tls_ca, timeout }
     }
 }
 
@@ -97,7 +106,8 @@ impl RegistrySettings {
             (_, _, Some(token)) => Access::Bearer { token: exposed(token) },
             _ => Access::Open,
         };
-        Some(RegistryConfig { access, timeout: self.timeout, ..RegistryConfig::new(self.urls.clone()) })
+        let (ca, timeout) = (self.tls_ca.clone(), self.timeout);
+        Some(RegistryConfig { access, ca, timeout, ..RegistryConfig::new(self.urls.clone()) })
     }
 }
 
@@ -149,6 +159,7 @@ mod tests {
             ("token = \"y\"", &["registry.token"]),
             ("url = \"http://a\"\ntoken = \"a\\nb\"", &["registry.token"]),
             ("url = \"http://a\"\ntoken = \"\"", &["registry.token"]),
+            ("url = \"http://a\"\ntls-ca = \"ca.pem\"", &["registry.tls-ca"]),
             ("timeout = \"0s\"", &["registry.timeout"]),
             ("timeout = \"2m\"", &["registry.timeout"]),
             (

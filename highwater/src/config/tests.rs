@@ -174,3 +174,42 @@ fn compiled_models_are_kept_beside_the_file_or_where_it_is_said() {
     assert_eq!(kept(&["scoring.cache-dir=here"]), Some(PathBuf::from("here")));
     assert_eq!(kept(&["scoring.cache-dir=none"]), None);
 }
+
+#[test]
+fn weights_are_named_by_a_file_or_by_their_digest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path.display().to_string()
+    };
+    let (good, empty) = (file("good", b"numbers"), file("empty", b""));
+    let large = file("large", &vec![0; ::scoring::ARTIFACT_BYTES_MAX + 1]);
+    let model = |name: &str, artifact: &str| {
+        format!(
+            "[[model]]\nname = \"{name}\"\ncomponent = \"trees\"\neach = [\"t\"]\nthreshold = 1.0\nartifact = {artifact:?}\n"
+        )
+    };
+    let digest = ::scoring::shipped::digest_of(b"numbers");
+    let written = model("a", &good) + &model("b", &digest.to_uppercase()) + "[time]\ndisorder = \"1s\"";
+    let settings = resolved(&written, &[]).expect("right");
+    for model in &settings.pipeline.models {
+        assert_eq!(model.artifact.as_ref(), Some(&digest));
+    }
+    assert_eq!(settings.scoring.weights.all().collect::<Vec<_>>(), [b"numbers"]);
+    let printed = settings.print().expect("printable");
+    assert_eq!(resolved(&printed, &[]).expect(&printed).pipeline, settings.pipeline);
+
+    let wrong = model("a", "nowhere/x") + &model("b", &empty) + &model("c", &large);
+    let told = resolved(&wrong, &["time.disorder=5"]).expect_err("four mistakes");
+    for part in [
+        "model[0].artifact: `nowhere/x` is neither",
+        "model[1].artifact: ",
+        "it is empty",
+        "model[2].artifact: ",
+        "it has more than 16777216 bytes",
+        "time.disorder",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}

@@ -7,9 +7,10 @@ mod tests;
 
 use self::extract::{Path, Query, Sent};
 use super::live::Live;
+use super::models::{PUSH_BYTES_MAX, Push};
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -42,7 +43,9 @@ pub(super) fn router(live: Arc<OnceLock<Arc<Live>>>) -> Router {
     Router::new()
         .route("/v1/books", get(books))
         .route("/v1/lag", get(lag))
-        .route("/v1/models", get(models))
+        .route("/v1/models", get(models).post(push).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
+        .route("/v1/models/{name}/activate", post(activate))
+        .route("/v1/models/{name}/rollback", post(roll_back))
         .route("/v1/partitions", get(partitions))
         .route("/v1/partitions/{partition}", get(partition))
         .route("/v1/partitions/{partition}/release", post(release))
@@ -52,7 +55,7 @@ pub(super) fn router(live: Arc<OnceLock<Arc<Live>>>) -> Router {
         .route("/v1/dead-letters", get(letters))
         .route("/v1/dead-letters/redrive", post(redrive))
         .route("/v1/dead-letters/{id}", get(letter))
-        .route("/v1/config", get(config_in_force).post(propose))
+        .route("/v1/config", get(config_in_force).post(propose).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
         .with_state(Asked(live))
 }
 
@@ -102,6 +105,49 @@ async fn lag(State(asked): State<Asked>) -> Response {
 
 async fn models(State(asked): State<Asked>) -> Response {
     blocking(move || asked.live()?.models().map_err(unavailable)).await
+}
+
+async fn push(State(asked): State<Asked>, Sent(push): Sent<Push>) -> Response {
+    blocking(move || asked.live()?.versions().push(&push).map_err(of_ops)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Activation {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn activate(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+    Sent(how): Sent<Activation>,
+) -> Response {
+    blocking(move || {
+        let generation = asked.live()?.versions().rollouts().activate(&name, how.force).map_err(of_ops)?;
+        tracing::warn!(model = name, generation, force = how.force, "a version was let in by hand");
+        Ok(json!({ "name": name, "generation": generation }))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rollback {
+    why: String,
+}
+
+async fn roll_back(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+    Sent(how): Sent<Rollback>,
+) -> Response {
+    blocking(move || {
+        let generation = asked.live()?.versions().rollouts().roll_back(&name, &how.why).map_err(of_ops)?;
+        tracing::warn!(model = name, generation, why = how.why, "a version was taken back by hand");
+        Ok(json!({ "name": name, "generation": generation }))
+    })
+    .await
 }
 
 async fn partitions(State(asked): State<Asked>) -> Response {
@@ -185,11 +231,16 @@ async fn config_in_force(State(asked): State<Asked>) -> Response {
 #[serde(deny_unknown_fields)]
 struct Proposal {
     pipeline: Pipeline,
+    /// Trained weights that it names, in base64.
+    #[serde(default)]
+    weights: Vec<String>,
 }
 
 async fn propose(State(asked): State<Asked>, Sent(proposal): Sent<Proposal>) -> Response {
     blocking(move || {
-        let generation = asked.live()?.propose(&proposal.pipeline).map_err(of_ops)?;
+        let live = asked.live()?;
+        live.versions().keep_weights(&proposal.weights).map_err(of_ops)?;
+        let generation = live.propose(&proposal.pipeline).map_err(of_ops)?;
         Ok(json!({ "generation": generation }))
     })
     .await

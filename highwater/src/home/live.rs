@@ -5,11 +5,13 @@
 //! the whole of it, but for what only the owner of a partition's state can say.
 
 use super::books::{Books, Line, Stage};
+use super::models::{self, Models};
 use super::outputs;
 use super::processor::Running;
 use super::trail;
 use super::watch;
 use super::whereabouts::{Owners, Whereabouts};
+use crate::config::scoring as scoring_config;
 use anyhow::Result;
 use dashboard::LiveView;
 use dashboard::live::Unavailable;
@@ -20,7 +22,7 @@ use processor::ops::{self, BooksLine, DeviceExplained, InForce, Letters, OpsErro
 use processor::view::View;
 use schemas::codec::Codec;
 use schemas::partition::partition_of;
-use schemas::pipeline::Pipeline;
+use schemas::pipeline::{Inputs, Model, Pipeline};
 use schemas::topic::Topic;
 use serde_json::{Value, json};
 use sink::SinkHandle;
@@ -53,6 +55,7 @@ pub(crate) struct Live {
     owners: Option<Owners>,
     feed: Feed,
     letters: Letters,
+    models: Models,
     codec: Codec,
     pipeline: Pipeline,
     ingest: OnceLock<Ingest>,
@@ -87,6 +90,7 @@ impl Live {
         codec: Codec,
         store: Arc<dyn Store>,
         pipeline: Pipeline,
+        scoring: scoring_config::ScoringConfig,
         watched: Watched,
         owners: Option<Owners>,
     ) -> Result<Self> {
@@ -101,6 +105,7 @@ impl Live {
             ingest: OnceLock::new(),
             processor: OnceLock::new(),
             sink: OnceLock::new(),
+            models: Models::new(&journal, &codec, scoring),
             letters: Letters::new(Arc::clone(&journal), codec.clone()),
             journal,
             codec,
@@ -145,6 +150,11 @@ impl Live {
         &self.letters
     }
 
+    /// Versions of models.
+    pub(crate) const fn versions(&self) -> &Models {
+        &self.models
+    }
+
     /// The configuration in force.
     ///
     /// # Errors
@@ -157,8 +167,13 @@ impl Live {
     /// Decides on a pipeline; returns its generation.
     ///
     /// # Errors
-    /// When it is in force already, or the journal does not answer.
+    /// When it is in force already, a model of it cannot be used in this process, or the journal does not answer.
     pub(crate) fn propose(&self, pipeline: &Pipeline) -> Result<i64, OpsError> {
+        if let Some(processor) = self.processor.get() {
+            // What was in force stays in force; once it is decided, partitions would wait for the model.
+            scoring_config::check(processor.loader(), &pipeline.models)
+                .map_err(|why| OpsError::Refused(why.to_string()))?;
+        }
         ops::propose(&*self.journal, &self.codec, pipeline)
     }
 
@@ -343,16 +358,24 @@ impl Live {
         Ok(self.store.count()?)
     }
 
-    /// Dead letters kept in the journal.
+    /// Dead letters kept in the journal. They are read, all of them: in Kafka ends of transactions take offsets too.
     ///
     /// # Errors
     /// When the journal does not answer.
     pub(crate) fn dead_letters(&self) -> Result<u64, JournalError> {
+        const READ_RECORDS: usize = 1_000;
         let mut reader = locked(&self.reader);
         let mut letters = 0;
         for partition in 0..self.journal.partitions() {
-            let (start, end) = reader.bounds(TopicPartition { topic: Topic::DeadLetters, partition })?;
-            letters += end.saturating_sub(start).max(0).unsigned_abs();
+            let at = TopicPartition { topic: Topic::DeadLetters, partition };
+            let (mut from, end) = reader.bounds(at)?;
+            while from < end {
+                let next = reader.read(at, from, READ_RECORDS, &mut |_| letters += 1)?;
+                if next == from {
+                    break;
+                }
+                from = next;
+            }
         }
         Ok(letters)
     }
@@ -395,6 +418,33 @@ fn processor_line(owned: &BooksLine, in_flight: i64) -> Line {
     line
 }
 
+/// One version of a model.
+fn model_row(model: &Model, role: &str, trial: &Value, ended: &Value) -> Value {
+    json!({
+        "name": model.name,
+        "version": scoring::version_of(model),
+        "component": model.component,
+        "artifact": model.artifact,
+        "role": role,
+        "inputs": model.inputs.names(),
+        "of_window": of_window(&model.inputs),
+        "route": (!model.route.is_open()).then_some(&model.route),
+        "threshold": model.threshold,
+        "sample_every": model.sample_every,
+        "settings": serde_json::from_str::<Value>(&model.settings).unwrap_or(Value::Null),
+        "trial": trial,
+        "ended": ended,
+    })
+}
+
+/// Which windows a model scores and what it is given of them; none: it scores readings.
+fn of_window(inputs: &Inputs) -> Option<Value> {
+    match inputs {
+        Inputs::Windows { window, features, .. } => Some(json!({ "window": window, "features": features })),
+        Inputs::Each(_) | Inputs::Columns(_) => None,
+    }
+}
+
 fn unavailable(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())
 }
@@ -419,25 +469,23 @@ impl LiveView for Live {
     }
 
     fn models(&self) -> Result<Value, Unavailable> {
-        let in_force = self.config_in_force().ok();
-        let generation = in_force.as_ref().map(|in_force| in_force.generation);
-        let pipeline = in_force.map_or_else(|| self.pipeline.clone(), |in_force| in_force.pipeline);
-        let items: Vec<Value> = pipeline
-            .models
-            .iter()
-            .map(|model| {
-                json!({
-                    "name": model.name,
-                    "version": scoring::version_of(model),
-                    "component": model.component,
-                    "role": "active",
-                    "inputs": model.inputs.names(),
-                    "threshold": model.threshold,
-                    "sample_every": model.sample_every,
-                    "settings": serde_json::from_str::<Value>(&model.settings).unwrap_or(Value::Null),
-                })
-            })
-            .collect();
+        let (generation, pipeline, statuses) = match self.config_in_force().ok() {
+            None => (None, self.pipeline.clone(), Vec::new()),
+            Some(in_force) => {
+                let statuses = self.models.rollouts().status(&in_force).map_err(unavailable)?;
+                (Some(in_force.generation), in_force.roles.over(in_force.pipeline), statuses)
+            }
+        };
+        let mut items: Vec<Value> = Vec::new();
+        for model in &pipeline.models {
+            let (trial, ended) = models::trials(&statuses, &model.name);
+            items.push(model_row(model, "active", &trial, &ended));
+            if let Some(beside) = &model.trial {
+                let mut other = model.clone();
+                other.set_version(beside.version.clone());
+                items.push(model_row(&other, &beside.stage.to_string(), &trial, &ended));
+            }
+        }
         Ok(json!({ "generation": generation, "items": items }))
     }
 }

@@ -46,7 +46,8 @@ impl Offline {
             let store = open::store_when_asked(&settings);
             let watched = Watched { processor: false, sink: false };
             let (pipeline, owners) = (settings.pipeline.clone(), open::owners(&settings));
-            let live = Live::new(journal.port(), codec, store, pipeline, watched, owners)?;
+            let scoring = settings.scoring.clone();
+            let live = Live::new(journal.port(), codec, store, pipeline, scoring, watched, owners)?;
             let router = admin::router(Arc::new(OnceLock::from(Arc::new(live))));
             Ok::<_, anyhow::Error>(Some(Self { journal, router }))
         };

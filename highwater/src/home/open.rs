@@ -8,6 +8,7 @@
 mod deferred;
 
 use self::deferred::Deferred;
+use super::measured::Told;
 use super::whereabouts::Owners;
 use super::{Parts, Stopped};
 use crate::config::Settings;
@@ -63,6 +64,15 @@ pub(crate) struct Opened {
     pub(crate) journal: OpenJournal,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) codec: Codec,
+    pub(crate) measured: Measured,
+}
+
+/// What measures itself, where there are servers.
+#[derive(Clone, Default)]
+pub(crate) struct Measured {
+    pub(crate) told: Told,
+    pub(crate) kafka: Option<Arc<KafkaJournal>>,
+    pub(crate) cql: Option<Arc<CqlStore>>,
 }
 
 /// Why something is not open.
@@ -71,11 +81,17 @@ pub(crate) struct NotOpen {
     why: anyhow::Error,
     /// Trying again may help.
     again: bool,
+    /// The login is refused, or may not do that: no waiting helps.
+    denied: bool,
 }
 
 impl NotOpen {
     fn lasting(why: impl Into<anyhow::Error>) -> Self {
-        Self { why: why.into(), again: false }
+        Self { why: why.into(), again: false, denied: false }
+    }
+
+    fn denied(why: impl Into<anyhow::Error>) -> Self {
+        Self { why: why.into(), again: false, denied: true }
     }
 
     /// Whether another process holds the file.
@@ -89,13 +105,14 @@ impl NotOpen {
     }
 
     fn for_now(why: impl Into<anyhow::Error>) -> Self {
-        Self { why: why.into(), again: true }
+        Self { why: why.into(), again: true, denied: false }
     }
 }
 
 impl From<JournalError> for NotOpen {
     fn from(why: JournalError) -> Self {
         match why.disposition() {
+            _ if matches!(why, JournalError::Denied(_)) => Self::denied(why),
             Disposition::Retry | Disposition::Resolve | Disposition::Rejoin => Self::for_now(why),
             Disposition::Fatal => Self::lasting(why),
         }
@@ -106,6 +123,7 @@ impl From<StoreError> for NotOpen {
     fn from(why: StoreError) -> Self {
         match why {
             StoreError::Retry(_) => Self::for_now(why),
+            StoreError::Denied(_) => Self::denied(why),
             StoreError::Argument(_) | StoreError::Fatal(_) => Self::lasting(why),
         }
     }
@@ -134,14 +152,21 @@ impl NoRegistry {
 /// # Errors
 /// [`NotOpen`].
 pub(crate) fn journal(settings: &Settings) -> Result<OpenJournal, NotOpen> {
+    measured_journal(settings, None)
+}
+
+fn measured_journal(settings: &Settings, told: Option<&Told>) -> Result<OpenJournal, NotOpen> {
     if let Some(config) = settings.journal.sqlite() {
         return Ok(OpenJournal::Sqlite(SqliteJournal::open(config)?));
     }
     let registry = settings.registry.client().ok_or_else(|| NotOpen::lasting(NoRegistry))?;
     let registry = Registry::new(registry).map_err(JournalError::from)?;
     let config = settings.journal.kafka(&settings.process.instance, &settings.librdkafka);
-    let config = config.ok_or_else(|| NotOpen::lasting(NoRegistry))?;
-    Ok(OpenJournal::Kafka(KafkaJournal::open(config, Arc::new(registry), None)?))
+    let mut config = config.ok_or_else(|| NotOpen::lasting(NoRegistry))?;
+    if told.is_none() {
+        config.statistics_every = None;
+    }
+    Ok(OpenJournal::Kafka(KafkaJournal::open(config, Arc::new(registry), told.map(Told::sink))?))
 }
 
 /// Opens the store once.
@@ -151,18 +176,24 @@ pub(crate) fn journal(settings: &Settings) -> Result<OpenJournal, NotOpen> {
 pub(crate) fn store(settings: &Settings) -> Result<Arc<dyn Store>, NotOpen> {
     match &settings.store.at {
         StoreAt::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, settings.store.sqlite())?)),
-        StoreAt::Cql(..) => {
-            let config = settings.store.cluster().map_err(NotOpen::lasting)?;
-            Ok(Arc::new(CqlStore::open(CqlConfig { create: false, ..config })?))
-        }
+        StoreAt::Cql(..) => Ok(cluster(settings)?),
     }
+}
+
+fn cluster(settings: &Settings) -> Result<Arc<CqlStore>, NotOpen> {
+    let config = settings.store.cluster().map_err(NotOpen::lasting)?;
+    Ok(Arc::new(CqlStore::open(CqlConfig { create: false, ..config })?))
 }
 
 /// A store that is opened when it is first asked: for parts that write no rows themselves.
 pub(crate) fn store_when_asked(settings: &Settings) -> Arc<dyn Store> {
     let settings = settings.clone();
     Arc::new(Deferred::new(move || {
-        store(&settings).map_err(|not_open| StoreError::Retry(format!("{:#}", not_open.why)))
+        store(&settings).map_err(|not_open| match not_open.why.downcast::<StoreError>() {
+            Ok(StoreError::Denied(why)) => StoreError::Denied(why),
+            Ok(why) => StoreError::Retry(why.to_string()),
+            Err(why) => StoreError::Retry(format!("{why:#}")),
+        })
     }))
 }
 
@@ -186,7 +217,8 @@ pub(crate) async fn files(settings: &Settings) -> Result<Option<Opened>> {
     let opening = move || {
         let journal = journal(&settings)?;
         let codec = journal::ids::codec(journal.port())?;
-        Ok::<_, NotOpen>(Opened { store: store(&settings)?, codec, journal })
+        let measured = Measured::default();
+        Ok::<_, NotOpen>(Opened { store: store(&settings)?, codec, journal, measured })
     };
     let opened = tokio::task::spawn_blocking(opening).await.context("opening the home")?;
     opened.map(Some).map_err(|not_open| not_open.why)
@@ -209,18 +241,28 @@ impl Waiting<'_> {
         let deadline = Instant::now() + self.settings.admin.start_patience;
         let settings = self.settings;
         let (at, owned) = (settings.journal.at.to_string(), settings.clone());
-        let journal = self.step("journal", &at, deadline, move || journal(&owned)).await?;
+        let mut measured = Measured::default();
+        let told = measured.told.clone();
+        let opening = move || measured_journal(&owned, Some(&told));
+        let journal = self.step("journal", &at, deadline, opening).await?;
+        if let OpenJournal::Kafka(kafka) = &journal {
+            measured.kafka = Some(Arc::clone(kafka));
+        }
         let port = journal.port();
         let ids = move || Ok(journal::ids::codec(Arc::clone(&port))?);
         let codec = self.step("schema ids", &at, deadline, ids).await?;
         let needed = self.parts.sink || self.parts.dashboard;
-        let store = if needed || matches!(settings.store.at, StoreAt::Sqlite(_)) {
-            let (at, owned) = (settings.store.at.to_string(), settings.clone());
+        let (at, owned) = (settings.store.at.to_string(), settings.clone());
+        let store = if matches!(settings.store.at, StoreAt::Sqlite(_)) {
             self.step("store", &at, deadline, move || store(&owned)).await?
+        } else if needed {
+            let cql = self.step("store", &at, deadline, move || cluster(&owned)).await?;
+            measured.cql = Some(Arc::clone(&cql));
+            cql
         } else {
             store_when_asked(settings)
         };
-        Ok(Opened { journal, store, codec })
+        Ok(Opened { journal, store, codec, measured })
     }
 
     async fn step<T: Send + 'static>(
@@ -238,15 +280,15 @@ impl Waiting<'_> {
                 tried = trying => tried.with_context(|| format!("opening the {what}"))?,
                 () = self.shutdown.reached(Phase::StopIntake) => return Err(Stopped.into()),
             };
-            let NotOpen { why, again } = match tried {
+            let NotOpen { why, again, denied } = match tried {
                 Ok(opened) => {
                     self.readiness.ready(what);
                     return Ok(opened);
                 }
                 Err(not_open) => not_open,
             };
-            // Of a server, what is not there yet may come: topics, subjects, tables, permissions.
-            if !again && at.starts_with("sqlite:") {
+            // Of a server, what is not there yet may come: topics, subjects, tables. Not a login.
+            if denied || !again && at.starts_with("sqlite:") {
                 return Err(why.context(format!("the {what} at {at}")));
             }
             if Instant::now() >= deadline {

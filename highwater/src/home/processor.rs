@@ -1,18 +1,19 @@
 //! The processor in this process: started, stopped at its place in the shutdown, and watched.
 
-use crate::config::Settings;
-use anyhow::{Context, Result};
+use crate::config::{Settings, scoring as scoring_config};
+use anyhow::{Context, Result, anyhow};
 use chassis::BoxError;
 use chassis::admin::Readiness;
 use chassis::shutdown::Phase;
 use chassis::supervise::Supervisor;
 use journal::port::{Journal, NewRecord, TopicPartition};
+use processor::components::Components;
 use processor::view::PartitionView;
 use processor::{Processor, Start};
 use schemas::codec::Codec;
 use schemas::record::{End, Raw};
 use schemas::topic::Topic;
-use scoring::{Loader, LoaderConfig};
+use scoring::Loader;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,12 +37,20 @@ pub(super) struct Deps<'a> {
 
 /// A handle that many may hold.
 #[derive(Clone, Debug)]
-pub(crate) struct Running(Arc<Mutex<Processor>>);
+pub(crate) struct Running {
+    processor: Arc<Mutex<Processor>>,
+    loader: Loader,
+}
 
 impl Running {
     /// The processor, for the moment of a question.
     pub(crate) fn get(&self) -> MutexGuard<'_, Processor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its models come from.
+    pub(crate) const fn loader(&self) -> &Loader {
+        &self.loader
     }
 
     /// Its partitions as last seen.
@@ -54,11 +63,17 @@ impl Running {
 /// Starts the processor; it stops when the drain has ended, after its last commit and snapshots.
 ///
 /// # Errors
-/// When the model host or a thread cannot be started.
+/// When the model host or a thread cannot be started, or a model of the configuration cannot be used.
 pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
-    let cache =
-        LoaderConfig { cache_dir: deps.settings.scoring.cache_dir.clone(), ..LoaderConfig::default() };
-    let loader = Loader::new(Arc::new(scoring::shipped::Shipped), cache)?;
+    let components = Components::new(Arc::clone(&deps.journal), deps.codec.clone());
+    // They stay there: a re-fold needs them when the file is long another one.
+    for weights in deps.settings.scoring.weights.all() {
+        components.put_weights(weights).context("putting weights of the configuration on iot.models")?;
+    }
+    let loader = deps.settings.scoring.loader(vec![Arc::new(components)])?;
+    // Before anything of it stands in the log: a decision cannot be taken back, and partitions would wait for the model.
+    // The sentence has its source in it already.
+    scoring_config::check(&loader, &deps.settings.pipeline.models).map_err(|why| anyhow!("{why}"))?;
     deps.readiness.missing(NAME, "its partitions");
     if deps.close {
         // Before the start: the processor takes the end of the log as it finds it.
@@ -67,14 +82,14 @@ pub(super) fn start(deps: Deps<'_>) -> Result<Running> {
     let processor = Processor::start(Start {
         journal: Arc::clone(&deps.journal),
         codec: deps.codec,
-        models: Arc::new(loader),
+        models: Arc::new(loader.clone()),
         config: deps.settings.process.clone(),
         pipeline: deps.settings.pipeline.clone(),
         apply: deps.apply,
         until_end: deps.until_end,
         build: crate::telemetry::identity(NAME).build.to_owned(),
     })?;
-    let running = Running(Arc::new(Mutex::new(processor)));
+    let running = Running { processor: Arc::new(Mutex::new(processor)), loader };
     let (watched, readiness) = (running.clone(), deps.readiness.clone());
     let shutdown = deps.supervisor.shutdown().clone();
     // A file has one process: it owns everything. Of several, one may well have nothing to do.

@@ -15,6 +15,7 @@ use chassis::shutdown::Phase;
 use chassis::supervise::Supervisor;
 use dashboard::{DashboardDeps, DashboardHandle};
 use ingest::{Ingest, IngestDeps};
+use journal::port::JournalError;
 use sink::{SinkDeps, SinkHandle};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -154,6 +155,7 @@ impl Starting {
                         "not in partitions {partitions} of iot.raw yet; a `highwater process` writes it there"
                     )
                 }
+                Err(why @ JournalError::Denied(_)) => return Err(why.into()),
                 Err(why) => why.to_string(),
             };
             self.readiness.missing(CONFIGURATION, why);
@@ -195,6 +197,9 @@ impl Starting {
 
     fn watch(&self) {
         let live = Arc::clone(&self.live);
-        self.supervisor.task("backlog monitor", watch::run(live, self.supervisor.shutdown().clone()));
+        self.supervisor.task(
+            "backlog monitor",
+            watch::run(live, self.opened.measured.clone(), self.supervisor.shutdown().clone()),
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The backlog monitor: measures once a second, and publishes the figures and the books as metrics.
 
 use super::live::Live;
+use super::measured::Publisher;
+use super::open::Measured;
 use super::processor::Running;
 use chassis::BoxError;
 use chassis::metrics as names;
@@ -9,7 +11,7 @@ use journal::port::{Journal, JournalError};
 use lag::{Monitor, Rules};
 use processor::view::PartitionPhase;
 use schemas::topic::Topic;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Between two measurements.
@@ -35,7 +37,8 @@ pub(super) fn monitors(journal: &dyn Journal) -> Result<Vec<Monitor>, JournalErr
 ///
 /// # Errors
 /// When the measuring thread dies.
-pub(crate) async fn run(live: Arc<Live>, shutdown: Shutdown) -> Result<(), BoxError> {
+pub(crate) async fn run(live: Arc<Live>, measured: Measured, shutdown: Shutdown) -> Result<(), BoxError> {
+    let publisher = Arc::new(Mutex::new(Publisher::default()));
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -43,8 +46,12 @@ pub(crate) async fn run(live: Arc<Live>, shutdown: Shutdown) -> Result<(), BoxEr
             () = shutdown.reached(Phase::Close) => return Ok(()),
             _ = ticks.tick() => {}
         }
-        let live = Arc::clone(&live);
-        if let Err(error) = tokio::task::spawn_blocking(move || look(&live)).await? {
+        let (live, measured, publisher) = (Arc::clone(&live), measured.clone(), Arc::clone(&publisher));
+        let looking = move || {
+            publisher.lock().unwrap_or_else(PoisonError::into_inner).look(&measured);
+            look(&live)
+        };
+        if let Err(error) = tokio::task::spawn_blocking(looking).await? {
             tracing::warn!("the backlog could not be measured: {error}");
         }
     }

@@ -23,7 +23,11 @@ use std::sync::Arc;
 pub(super) async fn replace(State(door): State<Arc<Door>>, Path(id): Path<String>, body: Body) -> Response {
     let replaced = async {
         let sent = read_small(&door, body).await?;
-        let device = parse_device(&id, &sent, &door.recorder.limits).map_err(|reject| rejected(&reject))?;
+        let mut device =
+            parse_device(&id, &sent, &door.recorder.limits).map_err(|reject| rejected(&reject))?;
+        if let Some(scrubber) = &door.recorder.scrubber {
+            scrubber.device(&mut device.tags);
+        }
         write_device(&door, device).await
     };
     replaced.await.unwrap_or_else(Problem::into_response)

@@ -83,7 +83,7 @@ impl KafkaConfig {
             commit_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(10),
-            statistics_every: Some(Duration::from_secs(5)),
+            statistics_every: Some(Duration::from_secs(10)),
             librdkafka: BTreeMap::new(),
         }
     }
@@ -95,6 +95,10 @@ impl KafkaConfig {
         let mut refused: Vec<(String, String)> =
             self.librdkafka.keys().filter_map(|name| Some((name.clone(), ours(name)?))).collect();
         for (name, value) in &self.librdkafka {
+            if let Some(why) = no_mechanism(name, value) {
+                refused.push((name.clone(), why));
+                continue;
+            }
             let mut one = ClientConfig::new();
             one.set(name, value);
             if ours(name).is_none()
@@ -117,6 +121,11 @@ impl KafkaConfig {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
             .set("retry.backoff.ms", millis(RETRY_BACKOFF));
+        config
+    }
+
+    /// With statistics, for clients that live as long as the process.
+    fn measured(&self, mut config: ClientConfig) -> ClientConfig {
         if let Some(every) = self.statistics_every {
             config.set("statistics.interval.ms", millis(every));
         }
@@ -125,7 +134,7 @@ impl KafkaConfig {
 
     /// A producer of either kind.
     fn producer(&self) -> ClientConfig {
-        let mut config = self.client();
+        let mut config = self.measured(self.client());
         for (name, value) in [("compression.codec", "lz4"), ("linger.ms", "2")] {
             if !self.librdkafka.contains_key(name) {
                 config.set(name, value);
@@ -168,7 +177,10 @@ impl KafkaConfig {
         for (name, value) in [
             ("fetch.queue.backoff.ms", "5"),
             ("queued.max.messages.kbytes", "16384"),
-            ("queued.min.messages", "50000"),
+            ("queued.min.messages", "20000"),
+            // With the default of 1 MiB a fetch unpacks into tens of thousands of records a partition, which costs memory
+            // and brings nothing (bench/README.md).
+            ("fetch.message.max.bytes", "262144"),
         ] {
             if !self.librdkafka.contains_key(name) {
                 config.set(name, value);
@@ -188,7 +200,7 @@ impl KafkaConfig {
 
     /// A group's member.
     pub(super) fn member(&self, group: &str, member: &str, ends: bool) -> ClientConfig {
-        let mut config = self.reading();
+        let mut config = self.measured(self.reading());
         let heartbeat = self.session_timeout / 5;
         config
             .set("group.id", format!("{}{group}", self.prefix))
@@ -235,9 +247,31 @@ fn millis(of: Duration) -> String {
     of.as_millis().max(1).to_string()
 }
 
+/// Why a mechanism of logging in is not to be had in this build: librdkafka would say so when the first client is
+/// made, or never, while it waits for a token that nobody fetches.
+fn no_mechanism(name: &str, value: &str) -> Option<String> {
+    if !["sasl.mechanism", "sasl.mechanisms"].contains(&name) {
+        return None;
+    }
+    match value {
+        "OAUTHBEARER" => Some(NO_TOKENS.to_owned()),
+        "GSSAPI" => Some("no build of this program has Kerberos; PLAIN and SCRAM are to be had".to_owned()),
+        scram if scram.starts_with("SCRAM-") && !cfg!(feature = "tls") => {
+            Some(format!("`{scram}` needs OpenSSL: build with `--features tls`"))
+        }
+        _ => None,
+    }
+}
+
+/// What OAUTHBEARER lacks.
+const NO_TOKENS: &str = "no build of this program fetches tokens: OAUTHBEARER needs librdkafka with libcurl (method \
+                         `oidc`), which is not built in; PLAIN and SCRAM are to be had";
+
 /// librdkafka's reason, and what to do where it does not say.
 fn explained(why: &str) -> String {
-    if why.contains("not available at build time") || why.contains("OpenSSL") {
+    if why.contains("OIDC") {
+        NO_TOKENS.to_owned()
+    } else if why.contains("not available at build time") || why.contains("OpenSSL") {
         format!("{why}: this build has no TLS; build with `--features tls`")
     } else {
         why.to_owned()
@@ -261,6 +295,25 @@ mod tests {
         }
         let names: Vec<String> = config.refused().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["isolation.level", "fetch.min.byte", "socket.timeout.ms"]);
+    }
+
+    #[test]
+    fn a_mechanism_that_no_build_has_is_refused_before_anybody_connects() {
+        let refused = |name: &str, value: &str| {
+            let mut config = KafkaConfig::new("127.0.0.1:9092");
+            config.librdkafka.insert(name.to_owned(), value.to_owned());
+            config.refused().into_iter().map(|(_, why)| why).collect::<String>()
+        };
+        for (name, value) in [
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
+            ("sasl.oauthbearer.method", "oidc"),
+        ] {
+            assert!(refused(name, value).contains("fetches tokens"), "{}", refused(name, value));
+        }
+        assert!(refused("sasl.mechanism", "GSSAPI").contains("Kerberos"));
+        assert_eq!(refused("sasl.mechanism", "SCRAM-SHA-512").is_empty(), cfg!(feature = "tls"));
+        assert_eq!(refused("sasl.mechanism", "PLAIN"), "");
     }
 
     #[test]

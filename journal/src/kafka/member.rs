@@ -10,13 +10,14 @@
 //!   told of.
 //! * A committed position that could not be asked for is asked for again; it is never taken for "none".
 
-use super::error::sorted;
-use super::native::{Batch, Change, Failure, Kind, Native, Piece, Place, Positions, Proof, Queue};
-use super::{RecordRun, Shared};
+use super::Shared;
+use super::error::{About, is_denial, sorted, sorted_about};
+use super::native::{Batch, Change, Failure, Kind, Message, Native, Place, Positions, Proof, Queue};
+use super::records::show_run;
 use crate::port::{Assignment, Committed, Consumer, ConsumerEvent, GroupToken, JournalError, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use schemas::topic::Topic;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,14 +42,15 @@ pub(super) struct Member {
     shared: Arc<Shared>,
     group: String,
     member: String,
+    topics: Vec<Topic>,
     token: Option<GroupToken>,
     feeds: BTreeMap<TopicPartition, Feed>,
     /// Assigned by the group, not told yet: their committed positions are not known.
     unsettled: Option<Vec<TopicPartition>>,
     /// What librdkafka is assigned is not what the feeds say.
     stale: bool,
-    /// To be returned by the next poll: this one delivered something.
-    trouble: Option<JournalError>,
+    /// To be returned by the next polls, one each: several partitions may have one at a time.
+    trouble: VecDeque<JournalError>,
     left: bool,
 }
 
@@ -78,11 +80,12 @@ impl Member {
             shared,
             group: group.to_owned(),
             member: member.to_owned(),
+            topics: topics.to_vec(),
             token: None,
             feeds: BTreeMap::new(),
             unsettled: None,
             stale: false,
-            trouble: None,
+            trouble: VecDeque::new(),
             left: false,
         })
     }
@@ -118,8 +121,8 @@ impl Member {
             let of = TopicPartition { topic, partition: u32::try_from(place.partition).unwrap_or(u32::MAX) };
             self.shared.layout.slot(of).map_err(|_| {
                 JournalError::Fatal(format!(
-                    "{} has got more partitions than the {} it had at the start: keys have moved; replay into a \
-                     wider topic set instead, or restore the old count",
+                    "{} has got more partitions than the {} it had at the start: keys have moved, and Kafka takes no \
+                     partition away; replay into a wider topic set under another `journal.topic-prefix`",
                     place.topic,
                     self.shared.layout.partitions_of(topic)
                 ))
@@ -133,7 +136,7 @@ impl Member {
     /// Asks for what was committed, and tells the assignment.
     fn settle(&mut self, visit: &mut dyn FnMut(ConsumerEvent<'_>)) -> Result<bool, JournalError> {
         let Some(partitions) = self.unsettled.clone() else { return Ok(false) };
-        let committed = self.shared.committed(&self.native, &partitions)?;
+        let committed = self.shared.committed(&self.native, &self.group, &partitions)?;
         self.unsettled = None;
         let proof = self.native.proof().unwrap_or(Proof { member: String::new(), generation: -1 });
         let token = GroupToken {
@@ -207,26 +210,13 @@ impl Member {
     fn deliver(&mut self, visit: &mut dyn FnMut(ConsumerEvent<'_>)) -> usize {
         let batch = std::mem::take(&mut self.batch);
         let mut delivered = 0;
-        {
-            let mut pieces = batch.pieces().peekable();
-            let mut run = RecordRun::default();
-            while let Some(first) = pieces.next() {
-                let of = self.shared.partition_of(first);
-                if let Some(failure) = first.failure() {
-                    self.failed(of, first.offset(), &failure, visit);
-                    continue;
-                }
-                let Some(of) = of else { continue };
-                run.push(first);
-                let same = |next: &Piece<'_>| {
-                    next.partition() == first.partition()
-                        && next.same_topic(first)
-                        && next.failure().is_none()
-                };
-                while let Some(next) = pieces.next_if(same) {
-                    run.push(next);
-                }
-                delivered += self.deliver_run(of, &mut run, visit);
+        for messages in batch.messages().chunk_by(Message::are_records_of_one) {
+            let first = &messages[0];
+            let of = self.shared.partition_of(first);
+            if let Some(failure) = first.failure() {
+                self.failed(of, first.offset(), &failure, visit);
+            } else if let Some(of) = of {
+                delivered += self.deliver_run(of, messages, visit);
             }
         }
         self.batch = batch;
@@ -236,26 +226,19 @@ impl Member {
     fn deliver_run(
         &mut self,
         of: TopicPartition,
-        run: &mut RecordRun<'_>,
+        messages: &[Message],
         visit: &mut dyn FnMut(ConsumerEvent<'_>),
     ) -> usize {
-        let Some(feed) = self.feeds.get_mut(&of) else {
-            run.clear();
-            return 0;
-        };
-        let Some(position) = feed.position else {
-            run.clear();
-            return 0;
-        };
+        let Some(feed) = self.feeds.get_mut(&of) else { return 0 };
+        let Some(position) = feed.position else { return 0 };
         if feed.paused {
             // It came in spite of the pause: fetched again from its position later.
-            run.clear();
             self.stale = true;
             return 0;
         }
         let clock = &self.shared.clock;
         let mut next = position;
-        let count = run.visit(position, &mut |records| {
+        let count = show_run(messages, position, &mut |records| {
             if let Some(last) = records.last() {
                 next = last.offset + 1;
                 clock.read(last.received_at);
@@ -286,18 +269,34 @@ impl Member {
             (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(of), Some(feed)) => {
                 feed.fetching = false;
                 let position = feed.position.take();
-                self.trouble = Some(self.out_of_range(of, position.unwrap_or(offset)));
+                let trouble = self.out_of_range(of, position.unwrap_or(offset));
+                self.trouble.push_back(trouble);
             }
             (Code::AutoOffsetReset | Code::OffsetOutOfRange, ..) => {}
             (_, of, feed) => {
                 // librdkafka tries again by itself, or the fatal error is noticed by the poll.
-                if feed.is_some() || failure.fatal {
-                    self.trouble = Some(sorted(&format!("reading {of:?}"), failure));
+                if feed.is_some() || failure.fatal || is_denial(failure.code) {
+                    let trouble = self.meaning(of, failure);
+                    self.trouble.push_back(trouble);
                 } else {
                     tracing::debug!(why = failure.text, group = self.group, "the group's client");
                 }
             }
         }
+    }
+
+    /// What a failure of the group or of a fetch means.
+    fn meaning(&self, of: Option<TopicPartition>, failure: &Failure) -> JournalError {
+        let (topics, group) = (self.topics_of(of), format!("{}{}", self.shared.config.prefix, self.group));
+        let about = About { operation: "Read", topics: &topics, group: &group, ..About::default() };
+        let what = of.map_or_else(|| format!("in the group {group}"), |of| format!("reading {of:?}"));
+        sorted_about(&what, about, failure)
+    }
+
+    /// The topic of a partition; of none, those that were subscribed to.
+    fn topics_of(&self, of: Option<TopicPartition>) -> String {
+        let names = self.topics.iter().filter(|topic| of.is_none_or(|of| of.topic == **topic));
+        names.map(|topic| self.shared.names.text(*topic)).collect::<Vec<_>>().join(", ")
     }
 
     fn out_of_range(&mut self, partition: TopicPartition, offset: i64) -> JournalError {
@@ -336,7 +335,7 @@ impl Consumer for Member {
         visit: &mut dyn FnMut(ConsumerEvent<'_>),
     ) -> Result<usize, JournalError> {
         self.shared.check()?;
-        if let Some(trouble) = self.trouble.take() {
+        if let Some(trouble) = self.trouble.pop_front() {
             return Err(trouble);
         }
         if self.ended(visit)? || self.changes(visit)? {
@@ -346,10 +345,11 @@ impl Consumer for Member {
         self.batch.take(&self.queue, max_wait, records_max);
         let delivered = self.deliver(visit);
         let told = self.changes(visit)?;
-        match self.trouble.take() {
-            Some(trouble) if delivered > 0 || told => self.trouble = Some(trouble),
-            Some(trouble) => return Err(trouble),
-            None => {}
+        if delivered == 0
+            && !told
+            && let Some(trouble) = self.trouble.pop_front()
+        {
+            return Err(trouble);
         }
         Ok(delivered)
     }
@@ -408,7 +408,7 @@ impl Consumer for Member {
                 &committed.metadata,
             );
         }
-        self.native.commit(&positions).map_err(|why| sorted("committing positions", &why))
+        self.native.commit(&positions).map_err(|why| self.meaning(None, &why))
     }
 
     fn leave(&mut self, visit: &mut dyn FnMut(ConsumerEvent<'_>)) -> Result<(), JournalError> {

@@ -1,5 +1,6 @@
 //! Topics by the names they have on this cluster, and how many partitions they have.
 
+use super::error::{About, sorted_about};
 use super::native::PartitionCount;
 use crate::layout::Layout;
 use crate::port::JournalError;
@@ -48,7 +49,8 @@ impl Names {
             match counts.iter().find(|(found, _)| found == name) {
                 Some((_, Ok(count))) if *count > 0 => Ok(*count),
                 Some((_, Err(failure))) if failure.code == Code::TopicAuthorizationFailed => {
-                    Err(JournalError::Fatal(format!("the principal may not describe the topic {name}")))
+                    let about = About { operation: "Describe", topics: name, ..About::default() };
+                    Err(sorted_about("looking for the topics", about, failure))
                 }
                 _ => Err(JournalError::Retry(format!(
                     "the topic {name} is not there: `highwater topics create` makes what is missing"
@@ -90,7 +92,7 @@ mod tests {
         let names = Names::new("").unwrap();
         let counts = |late: u32| -> Vec<PartitionCount> {
             let count = |topic| match topic {
-                Topic::Control => 1,
+                Topic::Control | Topic::Models => 1,
                 Topic::Late => late,
                 _ => 4,
             };

@@ -16,7 +16,7 @@ mod parcel;
 mod positions;
 mod transaction;
 
-pub(super) use batch::{Batch, Piece, Queue};
+pub(super) use batch::{Batch, Message, Queue};
 pub(super) use group::Change;
 pub(super) use parcel::{Delivery, Parcel};
 pub(super) use positions::{Place, Positions};
@@ -113,6 +113,8 @@ pub(super) struct Context {
     closing: AtomicBool,
     /// The last thing librdkafka complained of.
     complaint: Mutex<Option<String>>,
+    /// Why a broker refused the login, when one did.
+    refusal: Mutex<Option<String>>,
     statistics: Option<StatisticsSink>,
 }
 
@@ -151,6 +153,7 @@ impl Native {
             changes: Mutex::default(),
             closing: AtomicBool::new(false),
             complaint: Mutex::default(),
+            refusal: Mutex::default(),
             statistics,
         });
         let kind_of = match kind {
@@ -219,6 +222,11 @@ impl Native {
     /// What librdkafka complained of last, and no more from then on.
     pub(super) fn complaint(&self) -> Option<String> {
         locked(&self.context.complaint).take()
+    }
+
+    /// Why a broker refused the login, and no more from then on.
+    pub(super) fn refusal(&self) -> Option<String> {
+        locked(&self.context.refusal).take()
     }
 
     /// Number of partitions of each topic that the client has learned, by its name.
@@ -328,7 +336,15 @@ unsafe extern "C" fn on_error(
     // SAFETY: librdkafka's own string, our context.
     let (context, reason) = unsafe { (context_of(opaque), text_of(reason)) };
     tracing::debug!(target: "librdkafka", role = context.role, code, "{reason}");
-    *locked(&context.complaint) = Some(reason);
+    if code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTHENTICATION as c_int {
+        *locked(&context.refusal) = Some(reason.clone());
+    }
+    let mut complaint = locked(&context.complaint);
+    // That all brokers are away says less than why the last one is.
+    let all_away = code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int;
+    if !all_away || complaint.is_none() {
+        *complaint = Some(reason);
+    }
 }
 
 unsafe extern "C" fn on_statistics(

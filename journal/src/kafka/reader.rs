@@ -3,9 +3,11 @@
 //! Invariant: what is returned as the next offset has everything below it delivered; markers of transactions, which
 //! take offsets too, are passed by the log's end as the broker says it.
 
+use super::Shared;
 use super::error::sorted;
-use super::native::{Batch, Kind, Native, Piece, Queue};
-use super::{RecordRun, Shared};
+use super::native::{Batch, Kind, Message, Native, Queue};
+use super::onlooker::Onlooker;
+use super::records::show_run;
 use crate::port::{Committed, JournalError, Reader, RecordRef, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ pub(super) struct KafkaReader {
     native: Native,
     shared: Arc<Shared>,
     at: Option<At>,
-    onlookers: BTreeMap<String, Native>,
+    onlookers: BTreeMap<String, Onlooker>,
 }
 
 impl KafkaReader {
@@ -50,9 +52,9 @@ impl KafkaReader {
         }
         self.stop();
         let number = i32::try_from(partition.partition).unwrap_or(i32::MAX);
-        self.native
-            .start(partition.topic, number, from, &self.queue)
-            .map_err(|why| sorted(&format!("reading {partition:?}"), &why))?;
+        self.native.start(partition.topic, number, from, &self.queue).map_err(|why| {
+            self.shared.sorted_read(&format!("reading {partition:?}"), partition.topic, &why)
+        })?;
         self.at = Some(wanted);
         Ok(())
     }
@@ -71,28 +73,23 @@ impl KafkaReader {
     ) -> Result<(usize, bool), JournalError> {
         let batch = std::mem::take(&mut self.batch);
         let (mut delivered, mut ended, mut trouble) = (0, false, None);
-        {
-            let mut run = RecordRun::default();
-            let wanted = at.partition;
-            let mine = |piece: &Piece<'_>| self.shared.partition_of(*piece) == Some(wanted);
-            let mut show = |run: &mut RecordRun<'_>, at: &mut At| {
-                let Some(last) = run.last_offset() else { return };
-                delivered +=
-                    run.visit(at.next, &mut |records| records.iter().for_each(|record| visit(*record)));
-                at.next = at.next.max(last + 1);
-            };
-            for piece in batch.pieces().filter(mine) {
-                match piece.failure() {
-                    None => run.push(piece),
-                    Some(failure) if failure.code == Code::PartitionEOF => {
-                        show(&mut run, at);
-                        at.next = at.next.max(piece.offset());
-                        ended = true;
-                    }
-                    Some(failure) => trouble = Some(failure),
-                }
+        for messages in batch.messages().chunk_by(Message::are_records_of_one) {
+            let ([first, .., last] | [first @ last]) = messages else { continue };
+            if self.shared.partition_of(first) != Some(at.partition) {
+                continue;
             }
-            show(&mut run, at);
+            match first.failure() {
+                None => {
+                    let show = &mut |records: &[RecordRef<'_>]| records.iter().for_each(|one| visit(*one));
+                    delivered += show_run(messages, at.next, show);
+                    at.next = at.next.max(last.offset() + 1);
+                }
+                Some(failure) if failure.code == Code::PartitionEOF => {
+                    at.next = at.next.max(first.offset());
+                    ended = true;
+                }
+                Some(failure) => trouble = Some(failure),
+            }
         }
         self.batch = batch;
         match trouble {
@@ -102,7 +99,18 @@ impl KafkaReader {
                     let (start, _) = self.bounds(at.partition)?;
                     return Err(JournalError::OutOfRange { partition: at.partition, offset: at.next, start });
                 }
-                Err(sorted(&format!("reading {:?}", at.partition), &failure))
+                // What cannot be taken apart stays so, however often it is fetched.
+                if matches!(failure.code, Code::BadMessage | Code::BadCompression) {
+                    let (at, text) = (at.partition, &failure.text);
+                    return Err(JournalError::Fatal(format!(
+                        "reading {at:?}: its records are damaged: {text}"
+                    )));
+                }
+                Err(self.shared.sorted_read(
+                    &format!("reading {:?}", at.partition),
+                    at.partition.topic,
+                    &failure,
+                ))
             }
             _ => Ok((delivered, ended)),
         }
@@ -165,22 +173,14 @@ impl Reader for KafkaReader {
         partition: TopicPartition,
     ) -> Result<Option<Committed>, JournalError> {
         self.shared.layout.slot(partition)?;
-        if !self.onlookers.contains_key(group) {
-            let config = self.shared.config.onlooker(group);
-            let native = Native::new(Kind::Consumer, &format!("onlooker of {group}"), &config, None)
-                .map_err(|why| JournalError::Fatal(format!("asking for positions of {group}: {why}")))?;
-            self.onlookers.insert(group.to_owned(), native);
-        }
-        let onlooker = &self.onlookers[group];
-        onlooker.poll(std::time::Duration::ZERO);
-        match self.shared.committed(onlooker, &[partition]) {
-            Ok(mut committed) => Ok(committed.pop().flatten()),
-            Err(why) => {
-                // Whatever it waits for, the next one begins by looking for the coordinator.
-                self.onlookers.remove(group);
-                Err(why)
-            }
-        }
+        let mut onlooker = match self.onlookers.remove(group) {
+            Some(onlooker) => onlooker,
+            None => Onlooker::new(&self.shared, group)?,
+        };
+        // Whatever one waits for that was not answered, the next one begins by looking for the coordinator.
+        let committed = onlooker.committed(&self.shared, partition)?;
+        self.onlookers.insert(group.to_owned(), onlooker);
+        Ok(committed)
     }
 }
 

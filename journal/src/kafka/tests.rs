@@ -4,11 +4,13 @@ mod topics;
 
 use super::{KafkaConfig, KafkaJournal};
 use crate::conformance::{self, APPEND_QUEUE_BYTES_MAX, Harness, PARTITIONS};
-use crate::port::{Journal, TopicPartition};
+use crate::port::{Committed, Journal, NewRecord, TopicPartition, Transaction};
 use schemas::codec::LocalIds;
+use schemas::topic::Topic;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use topics::Topics;
 
 /// The address that a variable names, or a line that the test is skipped; where servers are required, a failure.
@@ -121,4 +123,53 @@ fn real_kafka_conforms() {
     alone.into_iter().for_each(run);
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "the adapter does not conform: {failed:?}");
+}
+
+/// Requests of the committer that librdkafka has sent again by itself, as its statistics say.
+fn sent_again(json: &str) -> u64 {
+    let numbers = json.split("\"txretries\":").skip(1);
+    numbers.filter_map(|rest| rest.split([',', '}']).next()?.trim().parse::<u64>().ok()).sum()
+}
+
+/// What is sent again waits for `retry.backoff.ms` first, which is longer than a whole commit.
+#[test]
+fn real_kafka_a_commit_right_behind_another_is_not_sent_again() {
+    const COMMITS: u32 = 60;
+    let test = "real_kafka_a_commit_right_behind_another_is_not_sent_again";
+    let Some(broker) = named("HIGHWATER_TEST_KAFKA", test) else { return };
+    let home = OnBroker::new(&broker);
+    let (again, told) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let sink = {
+        let (again, told) = (Arc::clone(&again), Arc::clone(&told));
+        move |role: &str, json: &str| {
+            if role.starts_with("committer") {
+                told.fetch_add(1, Ordering::SeqCst);
+                again.fetch_max(sent_again(json), Ordering::SeqCst);
+            }
+        }
+    };
+    let config = KafkaConfig { statistics_every: Some(Duration::from_millis(10)), ..home.config.clone() };
+    let journal = KafkaJournal::open(config, Arc::clone(&home.ids) as _, Some(Arc::new(sink))).unwrap();
+    let mut consumer = journal.consumer("group", "member", &[Topic::Raw]).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while consumer.token().is_none() {
+        assert!(Instant::now() < end, "no assignment");
+        consumer.poll(Duration::from_millis(20), 1, &mut |_| {}).unwrap();
+    }
+    let token = consumer.token().unwrap();
+    let mut committer = journal.committer("producer").unwrap();
+    for commit in 1..=COMMITS {
+        let topics = [Topic::Aggregates, Topic::Alerts, Topic::Audit];
+        let places =
+            (0..PARTITIONS).flat_map(|partition| topics.map(|topic| TopicPartition { topic, partition }));
+        let record = |to| NewRecord { to, key: None, value: b"value".to_vec(), headers: Vec::new() };
+        let committed = Committed { offset: i64::from(commit), metadata: String::new() };
+        let of = |partition| (TopicPartition { topic: Topic::Raw, partition }, committed.clone());
+        let transaction =
+            Transaction { records: places.map(record).collect(), offsets: (0..PARTITIONS).map(of).collect() };
+        committer.commit(&transaction, &token).unwrap();
+    }
+    journal.close();
+    assert!(told.load(Ordering::SeqCst) > 0, "the committer told no statistics");
+    assert_eq!(again.load(Ordering::SeqCst), 0, "requests were sent again");
 }

@@ -7,7 +7,9 @@
 //! * What is there is never changed: a difference is told, and what is needed to set it right.
 //! * Nothing is made beside a topic that no home can use.
 
-use super::KafkaConfig;
+use super::names::Names;
+use super::native::PartitionCount;
+use super::{KafkaConfig, Opening};
 use crate::layout::RECORD_BYTES_MAX;
 use crate::port::JournalError;
 use crate::retention::Retention;
@@ -138,6 +140,19 @@ pub fn create(config: &KafkaConfig, plan: &Plan) -> Result<Vec<TopicLine>, Journ
     Ok(lines)
 }
 
+/// Removes every topic of a home that a test has made, with all that is in it.
+///
+/// # Errors
+/// As [`check`]; topics that are not there are none.
+#[cfg(any(test, feature = "conformance"))]
+pub fn delete(config: &KafkaConfig) -> Result<(), JournalError> {
+    let cluster = Cluster::connect(config)?;
+    let names: Vec<String> = Topic::ALL.into_iter().map(|topic| cluster.name(topic)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let deleted = block_on(cluster.admin.delete_topics(&names, &cluster.options()));
+    deleted.map(drop).map_err(|why| cluster.failed("deleting the topics", "Delete on the topics", &why))
+}
+
 /// A topic as it is.
 struct Seen {
     partitions: u32,
@@ -153,6 +168,9 @@ struct Cluster<'a> {
 
 impl<'a> Cluster<'a> {
     fn connect(config: &'a KafkaConfig) -> Result<Self, JournalError> {
+        // The admin's own client hears of a login that is refused only as of an answer that does not come; and it lists
+        // topics without those that it may not see.
+        visible(config)?;
         let admin = config.client().create::<AdminClient<DefaultClientContext>>();
         let admin = admin.map_err(|why| JournalError::Fatal(format!("the brokers' client: {why}")))?;
         Ok(Self { config, admin, timeout: config.answer_timeout })
@@ -166,8 +184,8 @@ impl<'a> Cluster<'a> {
         format!("{}{topic}", self.config.prefix)
     }
 
-    fn failed(&self, what: &str, why: &KafkaError) -> JournalError {
-        sorted(&format!("{what} ({})", self.config.brokers), why)
+    fn failed(&self, what: &str, right: &str, why: &KafkaError) -> JournalError {
+        sorted(&format!("{what} ({})", self.config.brokers), right, why)
     }
 
     fn compare(&self, plan: &Plan) -> Result<Vec<TopicLine>, JournalError> {
@@ -198,7 +216,8 @@ impl<'a> Cluster<'a> {
     fn seen(&self) -> Result<(BTreeMap<Topic, Seen>, u32), JournalError> {
         // All topics are asked for: to ask for one by its name may make it.
         let metadata = self.admin.inner().fetch_metadata(None, self.timeout);
-        let metadata = metadata.map_err(|why| self.failed("asking for the topics", &why))?;
+        let metadata =
+            metadata.map_err(|why| self.failed("asking for the topics", "Describe on the topics", &why))?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let mut seen = BTreeMap::new();
         for topic in Topic::ALL {
@@ -222,12 +241,22 @@ impl<'a> Cluster<'a> {
         let resources: Vec<ResourceSpecifier<'_>> =
             names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let described = block_on(self.admin.describe_configs(&resources, &self.options()));
-        let described = described.map_err(|why| self.failed("asking for the topics' settings", &why))?;
+        let described = described.map_err(|why| {
+            self.failed("asking for the topics' settings", "DescribeConfigs on the topics", &why)
+        })?;
         for (seen, described) in seen.values_mut().zip(described) {
             let described = described.map_err(|code| {
                 let why = KafkaError::AdminOp(code);
-                self.failed("asking for a topic's settings", &why)
+                self.failed("asking for a topic's settings", "DescribeConfigs on the topics", &why)
             })?;
+            // Every topic has settings; who may not see them is told of none.
+            if described.entries.is_empty() {
+                return Err(self.failed(
+                    "asking for the topics' settings",
+                    "DescribeConfigs on the topics",
+                    &KafkaError::AdminOp(Code::TopicAuthorizationFailed),
+                ));
+            }
             let told = described.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
             seen.settings.extend(told);
         }
@@ -245,12 +274,13 @@ impl<'a> Cluster<'a> {
             })
             .collect();
         let made = block_on(self.admin.create_topics(&new, &self.options()));
-        for made in made.map_err(|why| self.failed("making the topics", &why))? {
+        for made in made.map_err(|why| self.failed("making the topics", "Create on the topics", &why))? {
             match made {
                 // Somebody made it at the same time; the next check compares it.
                 Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
-                    return Err(self.failed(&format!("making {name}"), &KafkaError::AdminOp(code)));
+                    let right = format!("Create on the topic `{name}` (or on its prefix, or on the cluster)");
+                    return Err(self.failed(&format!("making {name}"), &right, &KafkaError::AdminOp(code)));
                 }
             }
         }
@@ -262,7 +292,8 @@ impl<'a> Cluster<'a> {
         let deadline = Instant::now() + self.timeout;
         loop {
             let metadata = self.admin.inner().fetch_metadata(None, self.timeout);
-            let metadata = metadata.map_err(|why| self.failed("looking for the new topics", &why))?;
+            let metadata = metadata
+                .map_err(|why| self.failed("looking for the new topics", "Describe on the topics", &why))?;
             let known = |line: &TopicLine| {
                 let found = metadata.topics().iter().find(|found| found.name() == line.name);
                 found.is_some_and(|found| {
@@ -369,16 +400,41 @@ fn is_good(setting: &str, wanted: &str, found: &str) -> bool {
     }
 }
 
-fn sorted(what: &str, why: &KafkaError) -> JournalError {
+/// Whether the brokers let us see the topics: those that are there, and those that are not.
+fn visible(config: &KafkaConfig) -> Result<(), JournalError> {
+    let names = Names::new(&config.prefix)?;
+    let counts = Opening::begin(config, &names)?.counts()?;
+    let hidden = |count: &&PartitionCount| {
+        count.1.as_ref().is_err_and(|why| why.code == Code::TopicAuthorizationFailed)
+    };
+    let hidden: Vec<String> = counts.iter().filter(hidden).map(|(name, _)| format!("`{name}`")).collect();
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    Err(JournalError::Denied(format!(
+        "{}: this login may not see the topics {}: it lacks Describe on them (grant it with kafka-acls)",
+        config.brokers,
+        hidden.join(", ")
+    )))
+}
+
+/// What a failure means; `right` is what whoever is refused lacks.
+fn sorted(what: &str, right: &str, why: &KafkaError) -> JournalError {
     let text = format!("{what}: {why}");
+    let code = match why {
+        // Which has no code by its own account.
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    if code.is_some_and(super::error::is_denial) {
+        return JournalError::Denied(format!(
+            "{text}: this login may not do that: it lacks {right} (grant it with kafka-acls)"
+        ));
+    }
     let refused = matches!(
-        why.rdkafka_error_code(),
+        code,
         Some(
-            Code::TopicAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::SaslAuthenticationFailed
-                | Code::Authentication
-                | Code::PolicyViolation
+            Code::PolicyViolation
                 | Code::InvalidReplicationFactor
                 | Code::InvalidPartitions
                 | Code::InvalidConfig
@@ -466,6 +522,18 @@ mod tests {
         let wanted = settings(Topic::Devices, &plan(), 1);
         assert_eq!((&*wanted[CLEANUP], wanted.get(KEPT_MS)), ("compact", None));
         assert_eq!(settings(Topic::Raw, &plan(), 1)[KEPT_MS], "604800000");
+    }
+
+    #[test]
+    fn what_waiting_does_not_cure_is_not_tried_again() {
+        let sorted = |code| sorted("making x.iot.raw", "Create on the topic", &KafkaError::AdminOp(code));
+        let denied = sorted(Code::TopicAuthorizationFailed);
+        assert!(
+            matches!(&denied, JournalError::Denied(why) if why.contains("lacks Create on")),
+            "{denied:?}"
+        );
+        assert!(matches!(sorted(Code::InvalidReplicationFactor), JournalError::Fatal(_)));
+        assert!(matches!(sorted(Code::RequestTimedOut), JournalError::Retry(_)));
     }
 
     #[test]

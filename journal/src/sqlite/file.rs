@@ -57,6 +57,8 @@ pub(super) fn row_id(of: TopicPartition, offset: i64) -> i64 {
         Topic::Devices => 8,
         Topic::Snapshots => 9,
         Topic::Audit => 10,
+        Topic::Shadow => 11,
+        Topic::Models => 12,
     };
     ((topic << PARTITION_BITS | i64::from(of.partition)) << OFFSET_BITS) + offset
 }

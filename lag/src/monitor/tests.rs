@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tracker::State;
-use journal::port::{Committed, RecordRef};
+use journal::port::{Committed, Headers, RecordRef};
 use std::sync::{Arc, Mutex};
 
 /// Stands for an offset that is no record.
@@ -44,7 +44,7 @@ impl Reader for Fake {
                     received_at: *received_at,
                     key: None,
                     value: &[],
-                    headers: &[],
+                    headers: Headers::NONE,
                 });
             }
             next += 1;

@@ -86,8 +86,13 @@ fn what_cannot_be_decoded_is_a_dead_letter_and_stops_nobody() {
 fn a_letter_fits_into_a_record_whatever_it_is_about() {
     let bench = Bench::new();
     let (key, value) = (vec![0xff; 500_000], vec![7; 500_000]);
-    let record =
-        journal::port::RecordRef { offset: 0, received_at: 1, key: Some(&key), value: &value, headers: &[] };
+    let record = journal::port::RecordRef {
+        offset: 0,
+        received_at: 1,
+        key: Some(&key),
+        value: &value,
+        headers: journal::port::Headers::NONE,
+    };
     let mut batch = crate::batch::Batch::default();
     batch.add(&bench.codec, at(Topic::Aggregates, 0), &record);
     let letter = batch.letters.remove(0);

@@ -71,14 +71,27 @@ impl Worker {
             let Some(ends) = self.attempt("the topics' ends", || all_ends(&*journal))? else { return Ok(()) };
             self.target = Some(Target { ends, deadline: None });
         }
-        let joined = self.attempt("joining the group", || journal.consumer(GROUP, &member, &TOPICS))?;
-        let Some(mut consumer) = joined else { return Ok(()) };
-        let ended = self.consume(&mut *consumer);
-        if let Err(error) = consumer.leave(&mut |_| {}) {
-            tracing::warn!(%error, "the sink's membership will end by timeout");
+        loop {
+            let joined = self.attempt("joining the group", || journal.consumer(GROUP, &member, &TOPICS))?;
+            let Some(mut consumer) = joined else { return Ok(()) };
+            let ended = self.consume(&mut *consumer);
+            if let Err(error) = consumer.leave(&mut |_| {}) {
+                tracing::warn!(%error, "the sink's membership will end by timeout");
+            }
+            self.ledger.lock().clear();
+            self.settled = false;
+            match ended {
+                Ok(()) => break,
+                // A consumer that was fenced stays so: only a new one gets partitions again.
+                Err(SinkError::Journal(error)) if error.disposition() == Disposition::Rejoin => {
+                    self.wait("the membership", &error);
+                    if self.out_of_time() {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.ledger.lock().clear();
-        ended?;
         if self.config.until_end {
             self.deps.supervisor.shutdown().begin("everything up to the end of the topics is stored");
         }
@@ -202,7 +215,8 @@ impl Worker {
         Ok(())
     }
 
-    /// A failed poll: waits when that helps, and steps over what retention deleted, in the books.
+    /// A failed poll: waits when that helps, and steps over what retention deleted, in the books. What only a new
+    /// membership mends is an error.
     fn recover(&mut self, consumer: &mut dyn Consumer, error: JournalError) -> Result<(), SinkError> {
         if let JournalError::OutOfRange { partition, offset, start } = error {
             tracing::error!(?partition, offset, start, "retention deleted results before they were stored");
@@ -213,11 +227,11 @@ impl Worker {
             return Ok(consumer.seek(partition, start)?);
         }
         match error.disposition() {
-            Disposition::Retry | Disposition::Resolve | Disposition::Rejoin => {
+            Disposition::Retry | Disposition::Resolve => {
                 self.wait("reading", &error);
                 Ok(())
             }
-            Disposition::Fatal => Err(error.into()),
+            Disposition::Rejoin | Disposition::Fatal => Err(error.into()),
         }
     }
 

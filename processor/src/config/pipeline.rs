@@ -1,10 +1,11 @@
 //! The pipeline as written in the file, and its checks. The resolved form is `schemas::pipeline::Pipeline`, whose
 //! canonical JSON travels in control records.
 
+use super::model::RawModel;
 use super::window::RawWindow;
 use super::{micros, optional_micros};
 use chassis::config::Problems;
-use schemas::pipeline::{ClockAhead, Filter, Inputs, Limits, Metrics, Model, Pipeline, TimeRules, Window};
+use schemas::pipeline::{ClockAhead, Filter, Limits, Metrics, Model, Pipeline, TimeRules, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -109,33 +110,8 @@ pub struct RawFilter {
     pub pass_missing: Option<bool>,
 }
 
-/// `[[model]]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RawModel {
-    /// Public name.
-    pub name: Option<String>,
-    /// SHA-256 of the component in hexadecimal, or the name of a shipped one; absent: shipped under `name`.
-    pub component: Option<String>,
-    /// Handed to the component.
-    pub settings: Option<serde_json::Value>,
-    /// Handed to the component; 0.
-    pub seed: Option<u64>,
-    /// One row for each of these metrics.
-    pub each: Option<Vec<String>>,
-    /// One row a reading, with these columns.
-    pub columns: Option<Vec<String>>,
-    /// Scores at or above it are alerts.
-    pub threshold: Option<f64>,
-    /// One score in so many is published besides those over the threshold; 100.
-    pub sample_every: Option<u32>,
-    /// Fuel a row may use; 1000000.
-    pub fuel_per_row: Option<u64>,
-}
-
 impl RawPipelineConfig {
-    /// Fills defaults and checks names, signs and relations. `component` finds a shipped component's digest by its
-    /// name.
+    /// Fills defaults and checks names, signs and relations. `component` finds a component's digest by its name.
     #[must_use]
     pub fn resolve(self, component: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Pipeline {
         let time = self.time.resolve(problems);
@@ -155,6 +131,8 @@ impl RawPipelineConfig {
             .collect();
         unique("window", windows.iter().map(|window| window.name.as_str()), problems);
         unique("model", models.iter().map(|model| model.name.as_str()), problems);
+        let metrics = self.metrics.resolve(problems);
+        super::model::check_windows(&models, &windows, &metrics, problems);
         let filters = self
             .filter
             .into_iter()
@@ -176,7 +154,7 @@ impl RawPipelineConfig {
         }
         Pipeline {
             windows,
-            metrics: self.metrics.resolve(problems),
+            metrics,
             stalled_after: time.stalled_after,
             time: time.rules(),
             filters,
@@ -188,7 +166,7 @@ impl RawPipelineConfig {
     }
 }
 
-fn unique<'a>(section: &str, names: impl Iterator<Item = &'a str>, problems: &mut Problems) {
+pub(super) fn unique<'a>(section: &str, names: impl Iterator<Item = &'a str>, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for (index, name) in names.enumerate() {
         if !seen.insert(name) {
@@ -337,58 +315,6 @@ impl RawFilter {
                 );
                 None
             }
-        }
-    }
-}
-
-impl RawModel {
-    fn resolve(self, at: &str, shipped: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Model {
-        let name = self.name.unwrap_or_default();
-        if !super::window::is_name(&name) {
-            problems
-                .add(format!("{at}.name"), format!("`{name}` is not 1 to 32 letters, digits, `-` or `_`"));
-        }
-        let written = self.component.unwrap_or_else(|| name.clone());
-        let is_digest = written.len() == 64 && written.bytes().all(|b| b.is_ascii_hexdigit());
-        let component = if is_digest { Some(written.to_ascii_lowercase()) } else { shipped(&written) };
-        if component.is_none() {
-            problems.add(
-                format!("{at}.component"),
-                format!(
-                    "`{written}` is neither a SHA-256 in hexadecimal nor the name of a shipped component"
-                ),
-            );
-        }
-        let inputs = match (self.each, self.columns) {
-            (Some(names), None) if !names.is_empty() => Inputs::Each(names),
-            (None, Some(names)) if !names.is_empty() => Inputs::Columns(names),
-            _ => {
-                problems.add(at, "needs either `each` or `columns`, a list of metrics");
-                Inputs::Each(Vec::new())
-            }
-        };
-        unique(&format!("{at}.inputs"), inputs.names().iter().map(String::as_str), problems);
-        let threshold = self.threshold.unwrap_or(f64::NAN);
-        if !threshold.is_finite() {
-            problems.add(format!("{at}.threshold"), "is needed: scores at or above it are alerts");
-        }
-        let fuel_per_row = self.fuel_per_row.unwrap_or(1_000_000);
-        if fuel_per_row == 0 {
-            problems.add(format!("{at}.fuel-per-row"), "0 lets no row be scored");
-        }
-        let settings = match self.settings {
-            None => "{}".to_owned(),
-            Some(value) => value.to_string(),
-        };
-        Model {
-            name,
-            component: component.unwrap_or_default(),
-            settings,
-            seed: self.seed.unwrap_or(0),
-            inputs,
-            threshold,
-            sample_every: self.sample_every.unwrap_or(100),
-            fuel_per_row,
         }
     }
 }

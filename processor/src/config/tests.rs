@@ -1,7 +1,7 @@
 //! What is written in the file, what it comes to, and every mistake by name.
 
 use super::*;
-use schemas::pipeline::{Filter, Inputs, Metrics, Pipeline, WindowKind};
+use schemas::pipeline::{Filter, Inputs, Metrics, Pipeline, WindowFeature, WindowKind};
 
 fn resolve(raw: serde_json::Value) -> (Pipeline, Vec<String>) {
     let raw: RawPipelineConfig = serde_json::from_value(raw).expect("the shape is accepted");
@@ -64,7 +64,7 @@ fn all_mistakes_are_named_at_once() {
             {"name": "odd", "kind": "sliding", "size": "1h"},
         ],
         "filter": [{"metric": "t"}, {"tag": "s", "any-of": [], "none-of": []}, {"metric": "t", "above": 5.0, "below": 1.0}],
-        "model": [{"name": "nope", "threshold": 1.0}],
+        "model": [{"name": "nope", "threshold": 1.0, "artifact": "x.weights"}],
         "metrics": {"only": ["a", "a"]},
         "limits": {"panes-max": 0},
     }));
@@ -77,6 +77,7 @@ fn all_mistakes_are_named_at_once() {
         "window[5].advance",
         "window[6].kind",
         "model[0].component",
+        "model[0].artifact: `x.weights`",
         "model[0]: needs",
         "window[2].name",
         "filter[0]",
@@ -128,4 +129,70 @@ fn an_hour_of_lateness_on_minute_windows_is_sixty_panes() {
     pipeline.time.lateness = 0;
     pipeline.time.disorder = 0;
     assert_eq!(estimate(&pipeline).panes_per_metric, 1);
+}
+
+#[test]
+fn a_model_is_routed_and_may_be_given_windows() {
+    let (pipeline, problems) = resolve(serde_json::json!({
+        "window": [{"name": "5s", "size": "5s", "metrics": ["temp"]}],
+        "model": [
+            {"name": "ewma", "each": ["temp"], "threshold": 4.0, "devices": ["pump-*", "fan-7"],
+             "tags": [{"tag": "line", "any-of": ["a"]}, {"tag": "state", "none-of": ["idle"]}]},
+            {"name": "w", "component": "ewma", "window": "5s", "each": ["temp"], "features": ["mean", "stddev"],
+             "threshold": 4.0},
+        ],
+    }));
+    assert_eq!(problems, Vec::<String>::new());
+    let route = &pipeline.models[0].route;
+    assert_eq!(route.devices, ["pump-*", "fan-7"]);
+    // What must be one of some values is not met by none; what must not be, is.
+    let rules: Vec<_> =
+        route.tags.iter().map(|rule| (rule.tag.as_str(), rule.not, rule.pass_missing)).collect();
+    assert_eq!(rules, [("line", false, false), ("state", true, true)]);
+    assert!(pipeline.models[1].route.is_open());
+    let features = vec![WindowFeature::Mean, WindowFeature::Stddev];
+    let each = vec!["temp".to_owned()];
+    assert_eq!(pipeline.models[1].inputs, Inputs::Windows { window: "5s".to_owned(), each, features });
+    let text = serde_json::to_string(&pipeline).expect("plain data");
+    assert_eq!(serde_json::from_str::<Pipeline>(&text).expect("its own text"), pipeline);
+    assert_eq!(text.matches("route").count(), 1, "a model for everything is written as before");
+}
+
+#[test]
+fn mistakes_about_routes_and_windows_are_named_at_once() {
+    let (_, problems) = resolve(serde_json::json!({
+        "window": [{"name": "5s", "size": "5s", "metrics": ["temp"]}],
+        "model": [
+            {"name": "a", "component": "ewma", "each": ["t"], "threshold": 1.0, "devices": [], "tags": []},
+            {"name": "b", "component": "ewma", "each": ["t"], "threshold": 1.0, "devices": ["*", "a*b", "x", "x"]},
+            {"name": "c", "component": "ewma", "each": ["t"], "threshold": 1.0, "tags": [
+                {"tag": "s"}, {"tag": "s", "any-of": []}, {"any-of": ["a"]}, {"tag": "s", "any-of": ["a"], "none-of": ["b"]},
+            ]},
+            {"name": "d", "component": "ewma", "window": "6s", "each": ["temp"], "features": ["mean"], "threshold": 1.0},
+            {"name": "e", "component": "ewma", "window": "5s", "each": ["temp", "hum"], "features": ["mean", "mean"],
+             "threshold": 1.0},
+            {"name": "f", "component": "ewma", "window": "5s", "columns": ["temp"], "features": ["mean"], "threshold": 1.0},
+            {"name": "g", "component": "ewma", "window": "5s", "each": ["temp"], "threshold": 1.0},
+        ],
+    }));
+    let expected = [
+        "model[0].devices: is empty",
+        "model[0].tags: is empty",
+        "model[1].devices: `*`",
+        "model[1].devices: `a*b`",
+        "model[1].devices[3].name: `x`",
+        "model[2].tags[0]",
+        "model[2].tags[1]",
+        "model[2].tags[2]",
+        "model[2].tags[3]",
+        "model[3].window: `6s` is the name of no window",
+        "model[4].features[1].name",
+        "model[4].each: window `5s` does not take `hum`",
+        "model[5]: needs `window`",
+        "model[6]: needs `window`",
+    ];
+    for key in expected {
+        assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
 }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: reading it again gives the same pipeline.
 
-use super::pipeline::{RawFilter, RawInput, RawLimits, RawMetrics, RawModel, RawPipelineConfig, RawTime};
+use super::model::{RawModel, RawTagRule};
+use super::pipeline::{RawFilter, RawInput, RawLimits, RawMetrics, RawPipelineConfig, RawTime};
 use super::window::RawWindow;
 use chassis::config::format_duration;
 use schemas::Micros;
-use schemas::pipeline::{Filter, Inputs, Metrics, Model, Pipeline, Window, WindowKind};
+use schemas::pipeline::{Filter, Inputs, Metrics, Model, Pipeline, Route, TagRule, Window, WindowKind};
 use std::time::Duration;
 
 fn text(span: Micros) -> String {
@@ -105,21 +106,36 @@ fn filter(filter: &Filter) -> RawFilter {
 }
 
 fn model(model: &Model) -> RawModel {
-    let (each, columns) = match model.inputs.clone() {
-        Inputs::Each(names) => (Some(names), None),
-        Inputs::Columns(names) => (None, Some(names)),
+    let raw = match model.inputs.clone() {
+        Inputs::Each(names) => RawModel { each: Some(names), ..RawModel::default() },
+        Inputs::Columns(names) => RawModel { columns: Some(names), ..RawModel::default() },
+        Inputs::Windows { window, each, features } => RawModel {
+            window: Some(window),
+            each: Some(each),
+            features: Some(features),
+            ..RawModel::default()
+        },
     };
+    let Route { devices, tags } = &model.route;
     RawModel {
         name: Some(model.name.clone()),
         component: Some(model.component.clone()),
+        artifact: model.artifact.clone(),
         settings: serde_json::from_str(&model.settings).ok(),
         seed: Some(model.seed),
-        each,
-        columns,
+        devices: (!devices.is_empty()).then(|| devices.clone()),
+        tags: (!tags.is_empty()).then(|| tags.iter().map(tag_rule).collect()),
         threshold: Some(model.threshold),
         sample_every: Some(model.sample_every),
         fuel_per_row: Some(model.fuel_per_row),
+        ..raw
     }
+}
+
+fn tag_rule(rule: &TagRule) -> RawTagRule {
+    let TagRule { tag, any_of, not, pass_missing } = rule.clone();
+    let (any_of, none_of) = if not { (None, Some(any_of)) } else { (Some(any_of), None) };
+    RawTagRule { tag: Some(tag), any_of, none_of, pass_missing: Some(pass_missing) }
 }
 
 #[cfg(test)]
@@ -157,6 +173,16 @@ mod tests {
         each = ["temp"]
         threshold = 4.5
         settings = { alpha = 0.5 }
+        artifact = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF"
+        [[model]]
+        name = "w"
+        component = "m"
+        window = "a"
+        each = ["temp", "on"]
+        features = ["mean", "stddev"]
+        threshold = 3.0
+        devices = ["pump-*", "fan-7"]
+        tags = [{ tag = "line", any-of = ["a"] }, { tag = "state", none-of = ["idle"], pass-missing = false }]
         [time]
         stalled-after = "2h"
         clock-ahead = "restamp"
@@ -182,6 +208,7 @@ mod tests {
         let again = RawPipelineConfig::from(&pipeline).resolve(&shipped, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(again, pipeline);
-        assert_eq!(pipeline.windows.len() + pipeline.filters.len() + pipeline.models.len(), 6);
+        assert_eq!(pipeline.models[0].artifact.as_deref(), Some("0123456789abcdef".repeat(4).as_str()));
+        assert_eq!(pipeline.windows.len() + pipeline.filters.len() + pipeline.models.len(), 7);
     }
 }

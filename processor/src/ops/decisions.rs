@@ -2,22 +2,24 @@
 
 use super::OpsError;
 use crate::GROUP;
-use crate::controller::{self, DECISIONS};
+use crate::controller::{self, Held, Latest};
 use crate::recovery::read_metadata;
 use crate::state::canonical;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
 use schemas::codec::{Codec, DecodeError};
 use schemas::pipeline::Pipeline;
 use schemas::record::{Control, Raw};
+use schemas::roles::Roles;
 use schemas::topic::Topic;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-/// How long a proposal may take to become durable.
-const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a decision may take to become durable.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Decisions that may come in between before somebody is told to try again.
+const ATTEMPTS_MAX: usize = 8;
 
 /// Records of one read.
 const READ_RECORDS: usize = 1_024;
@@ -29,6 +31,8 @@ pub struct InForce {
     pub generation: i64,
     /// What was decided.
     pub pipeline: Pipeline,
+    /// Versions of models beside or in the place of those that it names.
+    pub roles: Roles,
 }
 
 /// The latest decision about the pipeline; none: nothing was decided yet.
@@ -36,43 +40,61 @@ pub struct InForce {
 /// # Errors
 /// When the journal does not answer.
 pub fn in_force(journal: &dyn Journal, codec: &Codec) -> Result<Option<InForce>, OpsError> {
-    let mut latest = None;
-    controller::read_decisions(&mut *journal.reader()?, codec, |generation, control: Control| {
-        let pipeline = control.pipeline.and_then(|text| serde_json::from_str(&text).ok());
-        if let Some(pipeline) = pipeline {
-            latest = Some(InForce { generation, pipeline });
-        }
-    })?;
-    Ok(latest)
+    let latest = controller::latest(&mut *journal.reader()?, codec)?;
+    Ok(latest.and_then(|latest| {
+        Some(InForce { generation: latest.generation, pipeline: latest.pipeline()?, roles: latest.roles() })
+    }))
 }
 
-/// Decides on a pipeline and returns its generation once the decision is durable. The controller that runs copies it
-/// into every partition.
+/// Decides on a pipeline and returns its generation once the decision is durable and holds; made again when another
+/// decision has come in between. The controller that runs copies it into every partition.
 ///
 /// # Errors
 /// [`OpsError::Refused`] when it is in force already; [`OpsError::Unavailable`] when the journal does not answer.
 pub fn propose(journal: &dyn Journal, codec: &Codec, pipeline: &Pipeline) -> Result<i64, OpsError> {
-    if let Some(current) = in_force(journal, codec)?
-        && current.pipeline == *pipeline
-    {
-        let detail = format!("generation {} says the same already", current.generation);
-        return Err(OpsError::Refused(detail));
-    }
-    let (done, answer) = sync_channel(1);
-    let told = Box::new(move |written| {
-        let _ = done.send(written);
-    });
-    let decision = controller::pipeline_decision(canonical(pipeline));
-    let record = journal::port::NewRecord {
-        to: DECISIONS,
-        key: None,
-        value: codec.to_bytes(&decision),
-        headers: Vec::new(),
+    decided(journal, codec, &|latest| {
+        if let Some(current) = latest
+            && current.pipeline().as_ref() == Some(pipeline)
+        {
+            let detail = format!("generation {} says the same already", current.generation);
+            return Err(OpsError::Refused(detail));
+        }
+        Ok(controller::proposal(latest, canonical(pipeline)))
+    })
+}
+
+/// Makes a decision upon the latest one, again if another came in between; returns its generation.
+pub(super) fn decided(
+    journal: &dyn Journal,
+    codec: &Codec,
+    make: &dyn Fn(Option<&Latest>) -> Result<Control, OpsError>,
+) -> Result<i64, OpsError> {
+    let unanswered = || {
+        OpsError::Unavailable(
+            "no answer from the journal: look what is in force before trying again".to_owned(),
+        )
     };
-    journal.appender().append(vec![record], told)?;
-    let written = answer.recv_timeout(PROPOSAL_TIMEOUT);
-    let offsets = written.map_err(|_| OpsError::Unavailable("no answer from the journal".to_owned()))??;
-    offsets.first().copied().ok_or_else(|| OpsError::Unavailable("the journal named no offset".to_owned()))
+    for _ in 0..ATTEMPTS_MAX {
+        let latest = controller::latest(&mut *journal.reader()?, codec)?;
+        let decision = make(latest.as_ref())?;
+        let answer = controller::decide(&*journal.appender(), codec, &decision)?;
+        let offsets = answer.recv_timeout(DECISION_TIMEOUT).map_err(|_| unanswered())??;
+        let generation = offsets.first().copied().ok_or_else(unanswered)?;
+        if holds(journal, codec, generation)? {
+            return Ok(generation);
+        }
+    }
+    Err(OpsError::Unavailable("other decisions came in between all the time: try again".to_owned()))
+}
+
+/// Whether the decision at this offset was not void.
+fn holds(journal: &dyn Journal, codec: &Codec, generation: i64) -> Result<bool, JournalError> {
+    let (mut latest, mut holds) = (None, false);
+    controller::read_decisions(&mut *journal.reader()?, codec, |offset, control| {
+        let held = controller::take(&mut latest, offset, control);
+        holds |= offset == generation && held == Held::Holds;
+    })?;
+    Ok(holds)
 }
 
 /// Which partitions of `iot.raw` a configuration stands in, found out from the journal alone: a door without a

@@ -3,7 +3,7 @@
 //! Redriving appends the original bytes to `iot.raw` with a count in a header; a letter that has been round three
 //! times is refused.
 
-use super::{OpsError, rfc3339};
+use super::{OpsError, append_durably, rfc3339};
 use crate::step::REDRIVEN_HEADER;
 use journal::port::{Journal, NewRecord, TopicPartition};
 use schemas::Micros;
@@ -14,7 +14,6 @@ use schemas::record::{DeadLetter, Stage};
 use schemas::topic::Topic;
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// How often a letter may be sent round.
@@ -132,7 +131,7 @@ impl Letters {
             let id = id_of(at);
             match self.round(&letter) {
                 Ok(record) => {
-                    self.append(record)?;
+                    append_durably(&*self.journal, vec![record], APPEND_TIMEOUT)?;
                     outcome.redriven.push(id);
                 }
                 Err((reason, detail)) => {
@@ -188,17 +187,6 @@ impl Letters {
             value: letter.value.clone(),
             headers: vec![(REDRIVEN_HEADER.to_owned(), count)],
         })
-    }
-
-    fn append(&self, record: NewRecord) -> Result<(), OpsError> {
-        let (done, answer) = sync_channel(1);
-        let told = Box::new(move |written: Result<Vec<i64>, journal::port::JournalError>| {
-            let _ = done.send(written);
-        });
-        self.journal.appender().append(vec![record], told)?;
-        let written = answer.recv_timeout(APPEND_TIMEOUT);
-        written.map_err(|_| OpsError::Unavailable("no answer from the journal".to_owned()))??;
-        Ok(())
     }
 
     fn find(&self, id: &str) -> Result<Found, OpsError> {

@@ -100,12 +100,13 @@ impl Books {
         self.outputs.iter().for_each(|count| put_i64(out, *count));
     }
 
-    pub(crate) fn load(bytes: &mut Bytes<'_>) -> Result<Self, Damaged> {
+    /// Reads what [`Books::save`] wrote when there were so many topics.
+    pub(crate) fn load(bytes: &mut Bytes<'_>, topics: usize) -> Result<Self, Damaged> {
         let mut books = Self::default();
         for field in books.fields() {
             *field = bytes.i64("the books")?;
         }
-        for count in &mut books.outputs {
+        for count in books.outputs.iter_mut().take(topics) {
             *count = bytes.i64("the books")?;
         }
         Ok(books)

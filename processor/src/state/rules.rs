@@ -65,7 +65,7 @@ impl Rules {
         for window in &pipeline.windows {
             rules.want(window.metrics.as_deref().unwrap_or_default(), NAMED, names)?;
         }
-        for model in &pipeline.models {
+        for model in pipeline.models.iter().filter(|model| !model.inputs.is_of_windows()) {
             rules.want(model.inputs.names(), WATCHED, names)?;
         }
         for filter in &pipeline.filters {

@@ -1,20 +1,25 @@
 //! The bytes of a snapshot.
 
 use super::bytes::{Bytes, Damaged, put_bytes, put_i64, put_len, put_part, put_u32};
-use super::{Books, Core, Fleet, Names, Numbers, PartitionState, Rules, Scratch};
-use crate::step::{Models, Queue};
+use super::{Books, Contests, Core, Fleet, Names, Numbers, PartitionState, Rules, Scratch};
+use crate::step::{Closed, Models, Queue};
 use schemas::codec::Codec;
 use schemas::pipeline::Pipeline;
+use schemas::topic::Topic;
 use scoring::{Lane, ModelSet};
 use std::sync::Arc;
 use windowing::partition::Partition;
 
 /// Version of the bytes.
-pub(crate) const FORMAT: i32 = 2;
+pub(crate) const FORMAT: i32 = 3;
+/// The version before: fewer topics, no trials.
+const BEFORE_TRIALS: i32 = 2;
+/// Topics there were then.
+const TOPICS_BEFORE: usize = 10;
 
 /// Why a snapshot was not loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LoadError {
+pub enum LoadError {
     /// These bytes will never load: try the snapshot before.
     #[error(transparent)]
     Damaged(#[from] Damaged),
@@ -26,7 +31,7 @@ pub(crate) enum LoadError {
 impl PartitionState {
     /// Appends the state's bytes; outputs must have been sealed, and nothing may wait for scores.
     pub fn save(&self, codec: &Codec, out: &mut Vec<u8>) {
-        debug_assert!(self.queue.is_empty(), "a snapshot is taken at a cut");
+        debug_assert!(self.queue.is_empty() && self.core.closed.is_empty(), "a snapshot is taken at a cut");
         let core = &self.core;
         put_u32(out, core.partition);
         put_u32(out, core.partitions);
@@ -47,10 +52,29 @@ impl PartitionState {
         }
         put_part(out, |out| core.windows.save(out));
         put_part(out, |out| self.lane.save(out));
+        core.contests.save(out);
     }
 
     /// Reads what [`PartitionState::save`] wrote.
-    pub(crate) fn load(bytes: &[u8], codec: &Codec, models: &dyn Models) -> Result<Self, LoadError> {
+    ///
+    /// # Errors
+    /// When the bytes are damaged, or of another version; or when a model of theirs cannot be had.
+    pub fn load(bytes: &[u8], codec: &Codec, models: &dyn Models) -> Result<Self, LoadError> {
+        Self::load_format(FORMAT, bytes, codec, models)
+    }
+
+    /// Whether bytes of this version can be read.
+    pub(crate) const fn reads(format: i32) -> bool {
+        format == FORMAT || format == BEFORE_TRIALS
+    }
+
+    /// Reads what a build of that format wrote.
+    pub(crate) fn load_format(
+        format: i32,
+        bytes: &[u8],
+        codec: &Codec,
+        models: &dyn Models,
+    ) -> Result<Self, LoadError> {
         let mut bytes = Bytes::new(bytes);
         let partition = bytes.u32("the partition")?;
         let partitions = bytes.u32("the number of partitions")?;
@@ -65,7 +89,7 @@ impl PartitionState {
                 serde_json::from_str(text).map_err(|why| bytes.damaged(format!("the pipeline: {why}")))?,
             )),
         };
-        let books = Books::load(&mut bytes)?;
+        let books = Books::load(&mut bytes, topics_of(format))?;
         let mut names = Names::load(&mut bytes)?;
         let mut numbers = Numbers::load(&mut bytes)?;
         let stalled_after = pipeline.as_ref().and_then(|pipeline| pipeline.stalled_after);
@@ -87,6 +111,10 @@ impl PartitionState {
         }
         let lane = Lane::load(&set, bytes.bytes("the models' state")?)
             .map_err(|why| bytes.damaged(format!("the models' state: {why}")))?;
+        let mut contests = Contests::default();
+        if format != BEFORE_TRIALS {
+            contests = Contests::load(&mut bytes, &set)?;
+        }
         bytes.finish()?;
         let mut rules = match pipeline {
             None => Rules::none(),
@@ -94,7 +122,6 @@ impl PartitionState {
                 .map_err(|why| bytes.damaged(why.to_string()))?,
         };
         rules.generation = generation;
-        let scratch = Scratch::default();
         Ok(Self {
             core: Core {
                 partition,
@@ -107,16 +134,23 @@ impl PartitionState {
                 rules,
                 names,
                 models: numbers,
+                contests,
                 fleet,
                 windows,
                 evictions_from: i64::MIN,
                 skips,
-                scratch,
+                closed: Closed::of(&set),
+                scratch: Scratch::default(),
             },
-            lane,
+            lane: lane.of_partition(partition),
             queue: Queue::default(),
         })
     }
+}
+
+/// Topics there were when a format was written.
+const fn topics_of(format: i32) -> usize {
+    if format == BEFORE_TRIALS { TOPICS_BEFORE } else { Topic::ALL.len() }
 }
 
 /// The one text of a pipeline: what stands in control records and is compared with the file's.

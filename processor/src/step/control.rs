@@ -8,8 +8,9 @@ use schemas::Micros;
 use schemas::pipeline::Pipeline;
 use schemas::reason::{Reject, RejectReason};
 use schemas::record::{Control, Device, DeviceLatest};
+use schemas::roles::Roles;
 use schemas::topic::Topic;
-use scoring::ModelSet;
+use scoring::{ModelSet, Translated};
 use std::sync::Arc;
 
 /// What a control record asks for.
@@ -18,8 +19,8 @@ pub(super) enum Decision {
     Old,
     /// No pipeline: only the generation moves.
     Bare,
-    /// A pipeline and its models.
-    Pipeline(Arc<Pipeline>, ModelSet),
+    /// A pipeline, its models, and what these made of the state of those before.
+    Pipeline(Arc<Pipeline>, ModelSet, Translated),
 }
 
 impl PartitionState {
@@ -34,12 +35,22 @@ impl PartitionState {
             return Ok(Ok(Decision::Old));
         }
         let Some(text) = &control.pipeline else { return Ok(Ok(Decision::Bare)) };
-        let pipeline: Pipeline = match serde_json::from_str(text) {
+        let pipeline = match effective(text, control.models.as_deref()) {
             Ok(pipeline) => pipeline,
-            Err(why) => return Ok(Err(unreadable(generation, &why.to_string()))),
+            Err(why) => return Ok(Err(unreadable(generation, &why))),
         };
         let set = models.load(&pipeline.models).map_err(|why| Halt::Model { generation, why })?;
-        Ok(Ok(Decision::Pipeline(Arc::new(pipeline), set)))
+        Ok(Ok(Decision::Pipeline(Arc::new(pipeline), set, Translated::default())))
+    }
+
+    /// Lets models that come into force translate the state of those before, once no reading waits for its scores.
+    pub(super) fn translated(
+        &self,
+        decision: Result<Decision, Reject>,
+    ) -> Result<Result<Decision, Reject>, Halt> {
+        let Ok(Decision::Pipeline(pipeline, set, _)) = decision else { return Ok(decision) };
+        let translated = self.lane.translate(&set).map_err(|braked| Halt::Braked(braked.to_string()))?;
+        Ok(Ok(Decision::Pipeline(pipeline, set, translated)))
     }
 
     /// Puts a generation in force.
@@ -52,14 +63,14 @@ impl PartitionState {
         out: &mut Outputs,
     ) -> Result<(), Reject> {
         let generation = control.generation;
-        let (pipeline, set) = match decision {
+        let (pipeline, set, translated) = match decision {
             Decision::Old => return Ok(()),
             Decision::Bare => {
                 self.core.skip(control);
                 self.core.rules.generation = generation;
                 return Ok(());
             }
-            Decision::Pipeline(pipeline, set) => (pipeline, set),
+            Decision::Pipeline(pipeline, set, translated) => (pipeline, set, translated),
         };
         out.at(offset, receipt);
         let core = &mut self.core;
@@ -70,13 +81,17 @@ impl PartitionState {
             .map_err(|why| unreadable(generation, &why.to_string()))?;
         let settings = settings(&pipeline, &mut core.names, &core.models);
         // Rows of definitions that go are still rows of the configuration they were collected under.
+        // No model scores them: the one that would have goes with its definition.
+        core.closed.configure(&ModelSet::none());
         let (windows, mut emit) = core.emitting(out);
         windows.configure(settings, receipt, &mut emit);
         core.rules = rules;
         core.evictions_from = Micros::MIN;
         core.fleet.watch(pipeline.stalled_after);
         core.skip(control);
-        self.lane.configure(&set);
+        self.lane.configure(&set, translated);
+        core.contests.configure(&set);
+        core.closed.configure(&set);
         core.forget_evicted(&mut self.lane);
         Ok(())
     }
@@ -87,7 +102,8 @@ impl PartitionState {
     /// it was.
     pub(crate) fn restore(&mut self, control: &Control, tools: &Tools) -> Result<(), String> {
         let (offset, receipt) = (self.core.position, self.core.receipt_now);
-        let decision = self.decision(control, &*tools.models).map_err(|halt| halt.to_string())?;
+        let decision = self.decision(control, &*tools.models).and_then(|decision| self.translated(decision));
+        let decision = decision.map_err(|halt| halt.to_string())?;
         let mut out = Outputs::new(tools.codec.clone());
         let done = decision.and_then(|decision| self.configure(offset, receipt, control, decision, &mut out));
         done.map_err(|reject| reject.detail)
@@ -133,6 +149,18 @@ impl Core {
         self.windows.set_overrides(slot, version.overrides());
         self.fleet.describe(slot, version);
         Ok(())
+    }
+}
+
+/// What is in force: the configuration, with the roles of models laid over it.
+fn effective(pipeline: &str, roles: Option<&str>) -> Result<Pipeline, String> {
+    let pipeline = serde_json::from_str(pipeline).map_err(|why| why.to_string())?;
+    match roles {
+        None => Ok(pipeline),
+        Some(text) => {
+            let roles: Roles = serde_json::from_str(text).map_err(|why| format!("its roles: {why}"))?;
+            Ok(roles.over(pipeline))
+        }
     }
 }
 

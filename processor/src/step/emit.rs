@@ -1,5 +1,6 @@
 //! What the windows bring forth becomes records.
 
+use super::Closed;
 use crate::outputs::Outputs;
 use crate::state::{Fleet, Names, Numbers, Rules};
 use schemas::record::{Aggregate, DeviceSummary, EmissionKind, ScoreSummary};
@@ -13,6 +14,7 @@ pub(super) struct Emit<'a> {
     pub(super) names: &'a Names,
     pub(super) models: &'a Numbers,
     pub(super) rules: &'a Rules,
+    pub(super) closed: &'a mut Closed,
     pub(super) scratch: &'a mut Aggregate,
     pub(super) evicted: &'a mut Vec<Slot>,
 }
@@ -66,6 +68,7 @@ impl Sink for Emit<'_> {
         row.contributed_at = emission.contributed_at;
         row.generation = self.rules.generation;
         self.out.push(Topic::Aggregates, Some(id.as_bytes()), row);
+        self.closed.take(&emission, row, self.out);
     }
 
     fn evict(&mut self, slot: Slot, _device: &str) {

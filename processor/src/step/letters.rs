@@ -3,7 +3,7 @@
 use super::REDRIVEN_HEADER;
 use crate::outputs::Outputs;
 use crate::state::{Core, PartitionState};
-use journal::port::RecordRef;
+use journal::port::{Headers, RecordRef};
 use schemas::Micros;
 use schemas::reason::Reject;
 use schemas::record::{DeadLetter, Stage};
@@ -23,7 +23,7 @@ pub(super) struct Source<'a> {
     pub(super) received_at: Micros,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
-    pub(super) redriven: i32,
+    pub(super) rounds: Rounds<'a>,
 }
 
 impl<'a> Source<'a> {
@@ -34,21 +34,30 @@ impl<'a> Source<'a> {
             received_at: record.received_at,
             key: record.key,
             value: record.value,
-            redriven: redriven(record),
+            rounds: Rounds::In(record.headers),
         }
     }
 }
 
 /// How often a record has been sent round.
-#[inline]
-pub(super) fn redriven(record: &RecordRef<'_>) -> i32 {
-    if record.headers.is_empty() { 0 } else { redriven_header(record) }
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rounds<'a> {
+    /// So often.
+    Counted(i32),
+    /// As a header of it says, which is looked at when a letter is written.
+    In(Headers<'a>),
 }
 
-fn redriven_header(record: &RecordRef<'_>) -> i32 {
-    let header = record.headers.iter().find(|(name, _)| *name == REDRIVEN_HEADER);
-    let count = header.and_then(|(_, count)| std::str::from_utf8(count).ok()?.parse().ok());
-    count.unwrap_or(0).max(0)
+impl Rounds<'_> {
+    pub(super) fn count(self) -> i32 {
+        let header = match self {
+            Self::Counted(count) => return count,
+            Self::In(headers) => {
+                headers.first(REDRIVEN_HEADER, |count| std::str::from_utf8(count).ok()?.parse().ok())
+            }
+        };
+        header.flatten().unwrap_or(0).max(0)
+    }
 }
 
 impl PartitionState {
@@ -95,7 +104,7 @@ impl Core {
             key: key.map(<[u8]>::to_vec),
             value: kept.to_vec(),
             truncated: !whole,
-            redriven: source.redriven,
+            redriven: source.rounds.count(),
             received_at: source.received_at,
             write_clock: 0,
         };

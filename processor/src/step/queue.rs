@@ -3,7 +3,7 @@
 //! The queue holds every record since the oldest waiting reading, also those that only let time pass, so that timers
 //! fire between the same records whatever the size of a batch.
 
-use super::letters::Source;
+use super::letters::{Rounds, Source};
 use super::reading::Measure;
 use super::scores::Scores;
 use super::take::Taking;
@@ -13,7 +13,7 @@ use crate::state::{Core, PartitionState, Repeat};
 use schemas::Micros;
 use schemas::codec::Codec;
 use schemas::raw::{RawDecoder, RawView};
-use scoring::{Flushed, Input, Lane, Row};
+use scoring::{Flushed, Input, Lane, ModelSet, Row};
 use windowing::api::{Slot, Value};
 
 /// Records that wait at most.
@@ -28,6 +28,10 @@ pub(crate) struct Queue {
     measured: Vec<Measure>,
     bytes: Vec<u8>,
     inputs: Vec<Input>,
+    /// Models that the reading at hand is not for, by index; empty: none.
+    pub(super) without: Vec<bool>,
+    /// The same of the waiting readings.
+    unrouted: Vec<bool>,
     flushed: Flushed,
     scores: Scores,
     /// Where the verdicts of each waiting reading begin.
@@ -60,6 +64,7 @@ struct Waiting {
     mark: Option<(Option<Span>, i64)>,
     repeat: Option<Repeat>,
     measured: Span,
+    unrouted: Span,
     key: Span,
     value: Span,
 }
@@ -111,6 +116,7 @@ impl Queue {
     fn clear(&mut self) {
         self.items.clear();
         self.measured.clear();
+        self.unrouted.clear();
         self.bytes.clear();
         self.panes_max = 0;
         self.near_limit = false;
@@ -162,6 +168,8 @@ impl PartitionState {
         let queue = &mut self.queue;
         let start = queue.measured.len();
         queue.measured.extend_from_slice(&self.core.scratch.measured);
+        let unrouted = Span::new(queue.unrouted.len(), queue.unrouted.len() + queue.without.len());
+        queue.unrouted.extend_from_slice(&queue.without);
         let mut mark = taking.mark;
         if !near_limit {
             // It cannot be refused any more: those behind it may be compared with it at once.
@@ -175,11 +183,12 @@ impl PartitionState {
             received_at: taking.source.received_at,
             event_time: taking.event_time,
             restamped: taking.restamped,
-            redriven: taking.source.redriven,
+            redriven: taking.source.rounds.count(),
             row,
             mark,
             repeat: taking.repeat.filter(|_| near_limit),
             measured: Span::new(start, queue.measured.len()),
+            unrouted,
             key: queue.store(taking.source.key.unwrap_or_default()),
             value: queue.store(taking.source.value),
         };
@@ -189,7 +198,7 @@ impl PartitionState {
         Ok(())
     }
 
-    /// Gives the models the reading's values.
+    /// Gives the models that the reading is for its values.
     fn push_row(&mut self, taking: &Taking<'_>) -> Result<Option<Row>, Halt> {
         let inputs = &mut self.queue.inputs;
         inputs.clear();
@@ -202,47 +211,56 @@ impl PartitionState {
             offset: taking.source.offset,
             values: inputs,
         };
-        let pushed = self.lane.push(&reading, |metric| names.name(windowing::api::Metric(metric)));
+        let name_of = |metric| names.name(windowing::api::Metric(metric));
+        let pushed = self.lane.push_routed(&reading, &self.queue.without, name_of);
         // `must_flush` has asked whether it fits.
         pushed.map(Some).map_err(|why| Halt::Braked(why.to_string()))
     }
 
-    /// Scores what waits and folds it, in log order.
+    /// Scores what waits and folds it, in log order; then scores the windows that were closed.
     pub(super) fn flush(
         &mut self,
         codec: &Codec,
         again: &mut RawDecoder,
         out: &mut Outputs,
     ) -> Result<(), Halt> {
-        if self.queue.is_empty() {
-            return Ok(());
+        if !self.queue.is_empty() {
+            self.fold_queue(codec, again, out)?;
         }
+        self.score_closed(out)
+    }
+
+    fn fold_queue(&mut self, codec: &Codec, again: &mut RawDecoder, out: &mut Outputs) -> Result<(), Halt> {
         let Self { core, lane, queue } = self;
         lane.flush(&mut queue.flushed).map_err(|why| Halt::Braked(why.to_string()))?;
-        queue.summarize(core);
+        queue.summarize(core, lane.models());
         queue.fold(core, lane, codec, again, out);
         core.books.scored += queue.scores.counts.0;
         core.books.scoring_failed += queue.scores.counts.1;
         queue.clear();
-        core.forget_evicted(lane);
         Ok(())
     }
 }
 
 impl Queue {
     /// Brings the verdicts into the form that windows take.
-    fn summarize(&mut self, core: &Core) {
-        let models = core.rules.pipeline.as_ref().map_or(&[][..], |pipeline| &pipeline.models);
+    fn summarize(&mut self, core: &mut Core, set: &ModelSet) {
         self.scores.begin(core.models.width());
         self.starts.clear();
         for item in &self.items {
             if let Item::Reading(waiting) = item {
                 let measured = waiting.measured.of(&self.measured);
+                if let (Some(row), false) = (waiting.row, core.contests.is_empty()) {
+                    (0..measured.len())
+                        .for_each(|value| core.contests.count(self.flushed.verdicts(row, value)));
+                }
+                let (models, id) = ((set, &core.models), core.fleet.entry(waiting.slot).id.as_str());
                 let start = match waiting.row {
-                    Some(row) => self.scores.add(&self.flushed, row, measured.len(), &core.models),
+                    Some(row) => self.scores.add(&self.flushed, row, measured.len(), models, id),
                     None => {
                         let names: Vec<&str> = measured.iter().map(|m| core.names.name(m.metric)).collect();
-                        self.scores.add_skipped(models, &core.models, &names)
+                        let unrouted = waiting.unrouted.of(&self.unrouted);
+                        self.scores.add_skipped(models, &names, unrouted, id)
                     }
                 };
                 self.starts.push(start);
@@ -314,7 +332,7 @@ impl Queue {
                 received_at: waiting.received_at,
                 key: Some(waiting.key.of(&self.bytes)),
                 value: waiting.value.of(&self.bytes),
-                redriven: waiting.redriven,
+                rounds: Rounds::Counted(waiting.redriven),
             },
         }
     }

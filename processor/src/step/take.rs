@@ -45,6 +45,7 @@ impl Core {
             names: &self.names,
             models: &self.models,
             rules: &self.rules,
+            closed: &mut self.closed,
             scratch: &mut self.scratch.aggregate,
             evicted: &mut self.scratch.evicted,
         };
@@ -57,7 +58,8 @@ impl Core {
         out.at(offset, receipt);
         let (windows, mut emit) = self.emitting(out);
         windows.advance(receipt, &mut emit);
-        if !self.scratch.evicted.is_empty() {
+        // Whoever asks for evictions scores the windows that close with them first.
+        if !self.scratch.evicted.is_empty() && self.closed.is_empty() {
             self.forget_evicted(lane);
         }
         if self.fleet.may_stall(receipt) {
@@ -111,6 +113,11 @@ impl Core {
             version: None,
             score: None,
             threshold: None,
+            feature: None,
+            expected_low: None,
+            expected_high: None,
+            window: None,
+            window_end: None,
             received_at,
             generation: self.rules.generation,
             write_clock: 0,
@@ -226,9 +233,9 @@ impl Core {
     }
 
     /// No more readings are expected.
-    pub(super) fn end(&mut self, slot: Option<Slot>, lane: &mut Lane, out: &mut Outputs) {
+    pub(super) fn end(&mut self, slot: Option<Slot>, out: &mut Outputs) {
         let (windows, mut emit) = self.emitting(out);
         windows.end(slot, &mut emit);
-        self.forget_evicted(lane);
+        debug_assert!(self.scratch.evicted.is_empty(), "an end forgets no device");
     }
 }

@@ -5,7 +5,7 @@ use crate::ops::BooksLine;
 use crate::outputs::Outputs;
 use crate::state::PartitionState;
 use crate::step::Tools;
-use journal::port::{RecordRef, TopicPartition};
+use journal::port::{Headers, RecordRef, TopicPartition};
 use schemas::topic::Topic;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn line_without(world: &World, partition: u32, missing: Option<usize>) -> BooksL
             received_at: stored.received_at,
             key: stored.key.as_deref(),
             value: &stored.value,
-            headers: &[],
+            headers: Headers::NONE,
         };
         state.step(&record, &mut tools, &mut out).expect("the world is well");
     }

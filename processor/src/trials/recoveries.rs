@@ -10,15 +10,15 @@ use journal::port::{Committed, Journal, JournalError, Reader, RecordRef, TopicPa
 use schemas::topic::Topic;
 use std::time::Duration;
 
-fn config() -> ProcessorConfig {
+pub(super) fn config() -> ProcessorConfig {
     ProcessorConfig { poll_records_max: 16, ..brisk() }
 }
 
-fn at(topic: Topic) -> TopicPartition {
+pub(super) fn at(topic: Topic) -> TopicPartition {
     TopicPartition { topic, partition: 0 }
 }
 
-fn single(seed: u64, readings: u64) -> World {
+pub(super) fn single(seed: u64, readings: u64) -> World {
     let world = World::new(1);
     world.configure(0, &pipeline());
     history(&world, seed, readings);
@@ -300,9 +300,9 @@ fn a_crash_soon_after_going_on_from_another_builds_work_stops_nothing() {
     assert_eq!(world.view.incidents().len(), before);
 }
 
-#[test]
-fn a_partition_rebuilt_without_its_configuration_gets_the_one_that_was_in_force() {
-    let world = single(45, 60);
+/// A partition with readings, whose configuration the controller has decided, and which then lost all it had.
+fn forgotten(seed_of_history: u64) -> World {
+    let world = single(seed_of_history, 60);
     let decision = crate::controller::pipeline_decision(crate::state::canonical(&pipeline()));
     let (done, _answer) = std::sync::mpsc::channel();
     let record = journal::port::NewRecord {
@@ -314,17 +314,54 @@ fn a_partition_rebuilt_without_its_configuration_gets_the_one_that_was_in_force(
     let told = Box::new(move |offsets| done.send(offsets).expect("somebody listens"));
     world.journal.appender().append(vec![record], told).expect("room");
     world.run_to_end(world.worker("one", &config(), true)).expect("it runs");
-    let rejected = world.audits()[&0].totals.rejected;
     trim(&world, Topic::Snapshots, end_of(&world, Topic::Snapshots));
     trim(&world, Topic::Raw, end_of(&world, Topic::Raw));
+    world
+}
+
+fn five_readings(world: &World) {
     for reading in 0..5 {
         world.json("new", &format!(r#"{{"device_id":"new","temp":{reading}}}"#));
     }
+}
+
+#[test]
+fn a_partition_rebuilt_without_its_configuration_gets_the_one_that_was_in_force() {
+    let world = forgotten(45);
+    let rejected = world.audits()[&0].totals.rejected;
+    five_readings(&world);
     world.end();
     world.run_to_end(world.worker("one", &config(), true)).expect("it runs");
     let audit = &world.audits()[&0];
     assert_eq!((audit.totals.rejected, audit.generation), (rejected, 0), "{:?}", audit.totals);
     assert!(world.aggregates().iter().any(|row| row.device_id == "new"));
+}
+
+/// Its readings since then are in the log, and in no snapshot yet: who folds them again must have the configuration
+/// that they were taken with, or they are in no window, and nobody is told.
+#[test]
+fn a_rebuilt_partition_that_changes_hands_before_its_snapshot_keeps_its_readings() {
+    let world = forgotten(46);
+    five_readings(&world);
+    let lazy = ProcessorConfig { refold_budget: Duration::from_secs(3_600), ..config() };
+    let mut worker = world.worker("one", &lazy, true);
+    let (before, mut turns) = (world.audits()[&0].to, 0);
+    while world.audits()[&0].to < before + 5 {
+        assert!(turns < 200, "it commits");
+        worker.turn().expect("it runs");
+        world.pass(Duration::from_millis(10));
+        turns += 1;
+    }
+    drop(worker);
+    let world = world.reopened();
+    five_readings(&world);
+    world.end();
+    world.run_to_end(world.worker("two", &lazy, true)).expect("it runs");
+    let mut counted = std::collections::BTreeMap::new();
+    for row in world.aggregates().iter().filter(|row| row.device_id == "new" && row.window == "10s") {
+        counted.insert(row.start, row.count);
+    }
+    assert_eq!(counted.values().sum::<i64>(), 10, "{counted:?}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use super::world::{World, brisk, history, resolved};
 use crate::config::ProcessorConfig;
 use crate::ops::Letters;
-use journal::memory::faults::{self, Fault};
 use journal::port::Journal;
 use schemas::pipeline::Pipeline;
 use schemas::record::{Alert, AlertKind, DeadLetter, EmissionKind, Score, Stage};
@@ -15,9 +14,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A guest that fails on the value 666 in the way its settings say.
-static FIXTURES: &[u8] = include_bytes!("../../../scoring/plugins/prebuilt/fixtures.wasm");
+pub(super) static FIXTURES: &[u8] = include_bytes!("../../../scoring/plugins/prebuilt/fixtures.wasm");
 
-struct Source;
+pub(super) struct Source;
 
 impl ComponentSource for Source {
     fn fetch(&self, digest: &str) -> Result<Option<Cow<'static, [u8]>>, SourceError> {
@@ -28,11 +27,11 @@ impl ComponentSource for Source {
     }
 }
 
-fn loader() -> Loader {
+pub(super) fn loader() -> Loader {
     static LOADER: OnceLock<Loader> = OnceLock::new();
     let make = || {
         let limits = HostLimits { brake_ticks: u64::MAX / 2, ..HostLimits::default() };
-        Loader::new(Arc::new(Source), LoaderConfig { limits, cache_dir: None }).expect("a host")
+        Loader::new(Arc::new(Source), LoaderConfig { limits, ..LoaderConfig::default() }).expect("a host")
     };
     LOADER.get_or_init(make).clone()
 }
@@ -66,38 +65,12 @@ fn scoring_world(seed: u64, readings: u64) -> World {
 
 #[test]
 fn batches_of_readings_do_not_change_what_models_say() {
-    let mut first = None;
-    for records in [1, 5, 2_000] {
-        let world = scoring_world(51, 250);
-        let config = ProcessorConfig { poll_records_max: records, ..brisk() };
-        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
-        world.check().unwrap_or_else(|why| panic!("{records} records a poll: {why}"));
-        world.check_books().expect("balanced");
-        assert_eq!(first.get_or_insert(world.written()), &world.written(), "{records} records a poll");
-    }
+    World::batches_everywhere(|| scoring_world(51, 250));
 }
 
 #[test]
 fn crashes_do_not_change_what_models_say() {
-    let mut call = 0;
-    loop {
-        let world = scoring_world(52, 60);
-        let at = world.journal.calls() + call;
-        let config = ProcessorConfig { poll_records_max: 20, ..brisk() };
-        let mut worker = world.worker("one", &config, true);
-        world.journal.inject(Some(faults::at(at, Fault::CrashAfter)));
-        let ran = world.run(&mut worker);
-        drop(worker);
-        if ran.is_ok() && world.journal.calls() <= at {
-            break;
-        }
-        let world = world.reopened();
-        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
-        world.check().unwrap_or_else(|why| panic!("crash at call {call}: {why}"));
-        assert_eq!(world.view.incidents(), [], "crash at call {call}");
-        call += 2;
-    }
-    assert!(call > 20);
+    World::crash_everywhere(|| scoring_world(52, 60), 20, 2, |_, _| {});
 }
 
 #[test]
@@ -137,7 +110,50 @@ fn scores_are_summarised_sampled_and_alarmed_and_a_failing_model_costs_no_readin
     assert_eq!((refused.redriven.len(), refused.refused[0].reason.as_str()), (0, "scoring"));
 }
 
-fn decoded<T: schemas::contract::Contract>(world: &World, topic: Topic) -> Vec<T> {
+#[test]
+fn an_alert_says_what_was_expected_and_by_which_version() {
+    let mut world = World::new(1);
+    world.models = Arc::new(loader());
+    let model = |name: &str, mode: &str, threshold: f64| {
+        serde_json::json!({
+            "name": name, "component": shipped::digest_of(FIXTURES), "settings": {"mode": mode}, "each": ["temp"],
+            "threshold": threshold,
+        })
+    };
+    let models = [model("bounded", "bounded", 50.0), model("plain", "stateless", 100.0)];
+    world.configure(0, &resolved(serde_json::json!({ "model": models })));
+    for temp in [10, 60, 20, 100] {
+        world.json("d", &format!(r#"{{"device_id":"d","temp":{temp}}}"#));
+    }
+    world.end();
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    world.check().expect("the same bytes");
+    let alerts: Vec<Alert> = decoded(&world, Topic::Alerts);
+    let told: Vec<_> = alerts
+        .iter()
+        .map(|alert| (alert.model.as_deref(), alert.value, alert.expected_low, alert.expected_high))
+        .collect();
+    let expected = [
+        (Some("bounded"), Some(60.0), Some(6.0), Some(12.0)),
+        (Some("bounded"), Some(100.0), Some(10.0), Some(20.0)),
+        (Some("plain"), Some(100.0), None, None),
+    ];
+    assert_eq!(told, expected);
+    let version = alerts[0].version.as_deref().expect("a version");
+    let words = format!(
+        "`temp` of `d` is 60, expected 6 to 12: score 60.000 by `bounded` {}, threshold 50",
+        &version[..12]
+    );
+    assert_eq!(alerts[0].message, words);
+    assert!(
+        alerts[2].message.starts_with("`temp` of `d` is 100: score 100.000 by `plain` "),
+        "{}",
+        alerts[2].message
+    );
+    assert!(alerts.iter().all(|alert| alert.window.is_none() && alert.feature.is_none()));
+}
+
+pub(super) fn decoded<T: schemas::contract::Contract>(world: &World, topic: Topic) -> Vec<T> {
     let records = world.journal.topic(topic);
     records.iter().map(|record| world.codec.decode(&record.value).expect("a record of the topic")).collect()
 }
@@ -168,7 +184,7 @@ fn a_partition_waits_for_a_model_that_cannot_be_had() {
 fn braking_world() -> World {
     let limits = HostLimits { tick: Duration::from_millis(1), brake_ticks: 20, ..HostLimits::default() };
     let mut world = World::new(1);
-    let config = LoaderConfig { limits, cache_dir: None };
+    let config = LoaderConfig { limits, ..LoaderConfig::default() };
     world.models = Arc::new(Loader::new(Arc::new(Source), config).expect("a host"));
     world.configure(
         0,
@@ -371,24 +387,7 @@ fn open_panes_know_whose_scores_they_hold_whatever_becomes_of_the_configuration(
 #[test]
 fn neither_crashes_nor_cuts_change_whose_scores_they_are() {
     let mut written = None;
-    let mut call = 0;
-    loop {
-        let world = changing_world();
-        let at = world.journal.calls() + call;
-        let config = ProcessorConfig { poll_records_max: 2, ..brisk() };
-        let mut worker = world.worker("one", &config, true);
-        world.journal.inject(Some(faults::at(at, Fault::CrashAfter)));
-        let ran = world.run(&mut worker);
-        drop(worker);
-        if ran.is_ok() && world.journal.calls() <= at {
-            break;
-        }
-        let world = world.reopened();
-        world.run_to_end(world.worker("one", &config, true)).expect("it runs");
-        world.check().unwrap_or_else(|why| panic!("crash at call {call}: {why}"));
-        assert_eq!(world.view.incidents(), [], "crash at call {call}");
+    World::crash_everywhere(changing_world, 2, 3, |world, call| {
         assert_eq!(written.get_or_insert(world.written()), &world.written(), "crash at call {call}");
-        call += 3;
-    }
-    assert!(call > 20);
+    });
 }

@@ -9,14 +9,16 @@ use crate::state::{PartitionState, canonical};
 use crate::step::{Models, NoModels, Tools};
 use crate::view::View;
 use crate::worker::{Pace, Setup, Worker, WorkerError};
+use journal::memory::faults::{self, Fault};
 use journal::memory::{MemoryConfig, MemoryJournal};
-use journal::port::{Journal, NewRecord, RecordRef, TopicPartition};
+use journal::port::{Headers, Journal, NewRecord, RecordRef, TopicPartition};
 use schemas::codec::Codec;
 use schemas::partition::partition_of;
 use schemas::pipeline::Pipeline;
 use schemas::record::{
-    Aggregate, Alert, Audit, Control, DeadLetter, Device, DeviceLatest, End, Late, Raw, Score, Totals,
+    Aggregate, Alert, Audit, Control, DeadLetter, Device, DeviceLatest, End, Late, Raw, Score, Shadow, Totals,
 };
+use schemas::roles::Roles;
 use schemas::topic::Topic;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -27,8 +29,15 @@ use std::time::Duration;
 pub(super) type Written = BTreeMap<(Topic, u32), Vec<(Option<Vec<u8>>, Vec<u8>)>>;
 
 /// Topics whose bytes must not depend on anything but the log.
-pub(super) const OUTPUTS: [Topic; 6] =
-    [Topic::Aggregates, Topic::Alerts, Topic::Late, Topic::DeadLetters, Topic::Scores, Topic::Devices];
+pub(super) const OUTPUTS: [Topic; 7] = [
+    Topic::Aggregates,
+    Topic::Alerts,
+    Topic::Late,
+    Topic::DeadLetters,
+    Topic::Scores,
+    Topic::Devices,
+    Topic::Shadow,
+];
 
 /// Turns after which a worker that has not come to rest never will.
 pub(super) const TURNS_MAX: usize = 2_000;
@@ -87,10 +96,15 @@ impl World {
 
     /// Puts a pipeline in force everywhere.
     pub(super) fn configure(&self, generation: i64, pipeline: &Pipeline) {
+        self.configure_roles(generation, pipeline, None);
+    }
+
+    /// The same with roles of models over it.
+    pub(super) fn configure_roles(&self, generation: i64, pipeline: &Pipeline, roles: Option<&Roles>) {
         let control = Raw::Control(Control {
             generation,
             pipeline: Some(canonical(pipeline)),
-            models: None,
+            models: roles.map(|roles| serde_json::to_string(roles).expect("plain data")),
             skip_from: None,
             skip_to: None,
         });
@@ -176,6 +190,49 @@ impl World {
         self.run(&mut worker)
     }
 
+    /// The same bytes and balanced books, however many records a poll brings.
+    pub(super) fn batches_everywhere(make: impl Fn() -> Self) {
+        let mut first = None;
+        for records in [1, 5, 2_000] {
+            let world = make();
+            let config = ProcessorConfig { poll_records_max: records, ..brisk() };
+            world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+            world.check().unwrap_or_else(|why| panic!("{records} records a poll: {why}"));
+            world.check_books().expect("balanced");
+            assert_eq!(first.get_or_insert(world.written()), &world.written(), "{records} records a poll");
+        }
+    }
+
+    /// Lets a run crash after every `step`-th of its calls, one after the other, and another worker end what it began:
+    /// the committed bytes are those of the straight-line fold, without an incident. `look` sees each end.
+    pub(super) fn crash_everywhere(
+        make: impl Fn() -> Self,
+        poll_records_max: usize,
+        step: u64,
+        mut look: impl FnMut(&Self, u64),
+    ) {
+        let config = ProcessorConfig { poll_records_max, ..brisk() };
+        let mut call = 0;
+        loop {
+            let world = make();
+            let at = world.journal.calls() + call;
+            let mut worker = world.worker("one", &config, true);
+            world.journal.inject(Some(faults::at(at, Fault::CrashAfter)));
+            let ran = world.run(&mut worker);
+            drop(worker);
+            if ran.is_ok() && world.journal.calls() <= at {
+                break;
+            }
+            let world = world.reopened();
+            world.run_to_end(world.worker("one", &config, true)).expect("it runs");
+            world.check().unwrap_or_else(|why| panic!("crash at call {call}: {why}"));
+            assert_eq!(world.view.incidents(), [], "crash at call {call}");
+            look(&world, call);
+            call += step;
+        }
+        assert!(call > 20);
+    }
+
     /// What is committed.
     pub(super) fn written(&self) -> Written {
         let mut written = Written::new();
@@ -204,7 +261,7 @@ impl World {
                     received_at: stored.received_at,
                     key: stored.key.as_deref(),
                     value: &stored.value,
-                    headers: &headers,
+                    headers: Headers::listed(&headers),
                 };
                 state.step(&record, &mut tools, &mut out).expect("the world is well");
             }
@@ -291,6 +348,7 @@ impl World {
             Topic::Late => self.codec.decode::<Late>(value).map(|record| record.write_clock),
             Topic::DeadLetters => self.codec.decode::<DeadLetter>(value).map(|record| record.write_clock),
             Topic::Scores => self.codec.decode::<Score>(value).map(|record| record.write_clock),
+            Topic::Shadow => self.codec.decode::<Shadow>(value).map(|record| record.write_clock),
             _ => self.codec.decode::<DeviceLatest>(value).map(|record| record.write_clock),
         };
         decoded.expect("an output of the processor")

@@ -44,6 +44,8 @@ pub(super) struct Assigned {
     pub(super) committed: Option<i64>,
     /// Totals of outcomes that this process has counted up to; none: it has folded nothing of its own.
     pub(super) reported: Option<Outcomes>,
+    /// What its models had done when that was last told.
+    pub(super) modelled: Vec<scoring::Counters>,
     /// Position of the last cut, on its way or committed.
     pub(super) cut_to: Option<i64>,
     pub(super) snapshots: Snapshots,
@@ -99,6 +101,7 @@ impl Assigned {
             fetched,
             committed,
             reported: None,
+            modelled: Vec::new(),
             cut_to: committed,
             snapshots: Snapshots { taken_at: now, ..Snapshots::default() },
             degraded: None,
@@ -117,6 +120,11 @@ impl Assigned {
         self.snapshots.current = plan.snapshot;
         self.snapshots.previous = plan.previous;
         self.degraded = plan.degraded;
+        if let Some(expected) = plan.expected.as_ref().filter(|expected| expected.audited) {
+            // The group's position is not where the last commit was: the next commit puts it right.
+            self.committed = Some(expected.mark.position);
+            self.cut_to = self.committed;
+        }
         self.phase = plan.expected.map_or(Phase::Live, Phase::Replaying);
         self.state = Some(plan.state);
     }
@@ -127,7 +135,7 @@ impl Assigned {
         match &self.phase {
             Phase::Live => true,
             Phase::Blocked { expected: None, .. } => {
-                self.state.as_ref().is_some_and(|state| state.queue.is_empty())
+                self.state.as_ref().is_some_and(|state| state.waiting().is_none())
             }
             _ => false,
         }
@@ -155,7 +163,7 @@ impl Assigned {
             && (!self.out.is_empty()
                 || !self.unsent.is_empty()
                 || self.snapshots.pending.is_some()
-                || self.state.as_ref().is_some_and(|state| !state.queue.is_empty()))
+                || self.state.as_ref().is_some_and(|state| state.waiting().is_some()))
     }
 
     /// Everything that the state has seen is committed.

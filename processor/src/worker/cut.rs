@@ -73,6 +73,7 @@ impl Worker {
             }
             return;
         }
+        observe::models(number, &mut part.modelled, state.lane.counters());
         let mut records = std::mem::take(&mut part.unsent);
         state.seal(&mut part.out, Some(&mut records));
         part.braked.0 = 0;
@@ -100,6 +101,7 @@ impl Worker {
             generation: mark.generation,
             snapshot: part.snapshots.current.clone(),
             build: self.setup.build.clone(),
+            trials: state.trials(),
         };
         let metadata = CommitMetadata {
             version: METADATA_VERSION,

@@ -4,6 +4,7 @@ use super::assigned::{Assigned, Phase};
 use super::{RETRY_MAX, RETRY_MIN, Worker, WorkerError};
 use crate::controller;
 use crate::recovery::{self, NoPlan, Recovery, Verdict};
+use crate::state::PartitionState;
 use chassis::metrics as names;
 use journal::port::{Disposition, JournalError, TopicPartition};
 use std::sync::mpsc::TryRecvError;
@@ -102,7 +103,7 @@ impl Worker {
             self.decided(part);
             return Ok(());
         }
-        let waiting = part.state.as_ref().and_then(|state| state.queue.range());
+        let waiting = part.state.as_ref().and_then(PartitionState::waiting);
         // What was committed with its scores is folded again with them, however long it takes.
         let committed = matches!(part.phase, Phase::Blocked { expected: Some(_), .. });
         if part.braked.0 >= BRAKES_MAX
@@ -247,15 +248,17 @@ impl Worker {
         let Some(part) = self.parts.get_mut(&number) else { return };
         if let (Phase::Live, Some(state)) = (&part.phase, &mut part.state) {
             let from = state.position();
-            state.note_lost(from, start);
-            metrics::counter!(names::LOST_RECORDS_TOTAL).increment((start - from).cast_unsigned());
-            self.report(
-                partition,
-                format!(
-                    "retention took offsets {from} to {} before they were read: they are lost",
-                    start - 1
-                ),
-            );
+            // What was told twice was lost once.
+            if start > from {
+                state.note_lost(from, start);
+                // A snapshot from before the gap cannot tell what was lost from what was folded.
+                part.continued = Some(start);
+                metrics::counter!(names::LOST_RECORDS_TOTAL).increment((start - from).cast_unsigned());
+                let last = start - 1;
+                let what =
+                    format!("retention took offsets {from} to {last} before they were read: they are lost");
+                self.report(partition, what);
+            }
         } else {
             let now = self.now();
             if let Some(part) = self.parts.get_mut(&number) {

@@ -244,6 +244,8 @@ pub struct Emission<'a> {
     pub kind: Kind,
     /// No later window of this series was emitted.
     pub newest: bool,
+    /// No emission before it was of a complete pane: what comes after it only revises.
+    pub first: bool,
     /// Values.
     pub stats: Stats,
     /// By model number; empty when nothing scored.

@@ -133,11 +133,14 @@ impl Track {
         let Self { panes, newest, slices, .. } = self;
         let pane = &mut shelf[panes[index]];
         let (start, end, contributed_at) = (pane.start, pane.end(), pane.contributed_at);
+        let completes = pane.live() && !pane.completed();
         for series in pane.series_all_mut().filter(|series| series.changed || what == Rows::All) {
             series.changed = false;
             series.revision = series.revision.saturating_add(1);
             let metric = Metric(series.metric);
-            let row = Row { place, metric, start, end, revision: series.revision, kind, contributed_at };
+            let first = kind != Kind::Early && (completes || series.revision == 1);
+            let row =
+                Row { place, metric, start, end, revision: series.revision, kind, first, contributed_at };
             let newest = note_newest(newest, metric, start) || place.mutant.is(Mutation::NewestAlways);
             match slices {
                 Some(slices) => {
@@ -156,7 +159,8 @@ impl Track {
             series.revision = series.revision.saturating_add(1);
             let metric = Metric(series.metric);
             let kind = Kind::Retracted { into };
-            let row = Row { place, metric, start, end, revision: series.revision, kind, contributed_at };
+            let (revision, first) = (series.revision, false);
+            let row = Row { place, metric, start, end, revision, kind, first, contributed_at };
             let mut newest = false;
             for (_, greatest) in self.newest.iter_mut().filter(|(known, _)| *known == metric) {
                 if *greatest == start {
@@ -261,6 +265,7 @@ struct Row<'a> {
     end: Micros,
     revision: u32,
     kind: Kind,
+    first: bool,
     contributed_at: Micros,
 }
 
@@ -276,6 +281,7 @@ impl Row<'_> {
             revision: self.revision,
             kind: self.kind,
             newest,
+            first: self.first,
             stats,
             scores,
             contributed_at: self.contributed_at,

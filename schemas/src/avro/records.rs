@@ -4,8 +4,8 @@
 use super::{Datum, Input, Malformed, write_count};
 use crate::record::{
     Aggregate, Alert, AlertKind, Audit, Channel, CommitMetadata, Control, DeadLetter, Device, DeviceLatest,
-    DeviceSummary, EmissionKind, End, Late, Measured, Raw, Reading, Refusal, Score, ScoreSummary,
-    SnapshotHeader, SnapshotLocator, Stage, Totals,
+    DeviceSummary, EmissionKind, End, Late, Measured, ModelPiece, Raw, Reading, Refusal, Score, ScoreSummary,
+    Shadow, SnapshotHeader, SnapshotLocator, Stage, Totals, TrialCounts,
 };
 
 macro_rules! record {
@@ -148,6 +148,8 @@ record!(Score {
     warm_up,
     source_offset,
     received_at,
+    window,
+    window_end,
     write_clock
 });
 record!(Alert {
@@ -162,6 +164,11 @@ record!(Alert {
     version,
     score,
     threshold,
+    feature,
+    expected_low,
+    expected_high,
+    window,
+    window_end,
     received_at,
     generation,
     write_clock
@@ -200,5 +207,37 @@ record!(Totals {
     scoring_failed,
     outputs
 });
-record!(Audit { partition, from, to, totals, digest, write_clock, generation, snapshot, build });
+record!(TrialCounts {
+    model,
+    version,
+    stage,
+    rows,
+    compared,
+    failed_active,
+    failed_trial,
+    alerts_active,
+    alerts_trial,
+    alerts_both,
+    fuel_active,
+    fuel_trial
+});
+record!(Audit { partition, from, to, totals, digest, write_clock, generation, snapshot, build, trials });
+record!(Shadow {
+    device_id,
+    model,
+    version,
+    metric,
+    event_time,
+    value,
+    score,
+    threshold,
+    warm_up,
+    served_score,
+    source_offset,
+    received_at,
+    window,
+    window_end,
+    write_clock
+});
+record!(ModelPiece { digest, index, count, bytes, signature });
 record!(CommitMetadata { version, build, generation, digest, write_clock, receipt_now, snapshot, previous });

@@ -70,6 +70,8 @@ referee! {
     chunks: SnapshotChunk, snapshot_chunk;
     audits: Audit, audit;
     commit_metadata: CommitMetadata, commit_metadata;
+    shadows: Shadow, shadow;
+    model_pieces: ModelPiece, model_piece;
 }
 
 proptest! {
@@ -165,7 +167,10 @@ fn fields_stand_in_the_order_of_the_schemas() {
         ("SnapshotHeader", SnapshotHeader::FIELDS),
         ("SnapshotChunk", &["bytes"]),
         ("Totals", Totals::FIELDS),
+        ("TrialCounts", TrialCounts::FIELDS),
         ("Audit", Audit::FIELDS),
+        ("Shadow", Shadow::FIELDS),
+        ("ModelPiece", ModelPiece::FIELDS),
         ("CommitMetadata", CommitMetadata::FIELDS),
     ]
     .into();

@@ -1,5 +1,6 @@
 //! What a registry's client is told: addresses, credentials, limits.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Addresses of one registry at most.
@@ -50,6 +51,8 @@ pub struct RegistryConfig {
     pub urls: Vec<String>,
     /// Credentials.
     pub access: Access,
+    /// Certificates (PEM) that one of `https://` must lead to; none: those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// Longest wait for one answer of one address.
     pub timeout: Duration,
     /// How long [`crate::codec::IdTable::schema_of`] waits before it says "not yet".
@@ -67,6 +70,7 @@ impl RegistryConfig {
         Self {
             urls,
             access: Access::Open,
+            ca: None,
             timeout: TIMEOUT,
             patience: PATIENCE,
             unknown_for: UNKNOWN_FOR,
@@ -74,7 +78,8 @@ impl RegistryConfig {
         }
     }
 
-    /// Reads addresses as they are configured: `http://HOST:PORT[/PATH]`, several with commas.
+    /// Reads addresses as they are configured: `http://HOST:PORT[/PATH]`, with the feature `tls` `https://` too; several
+    /// with commas.
     ///
     /// # Errors
     /// What is wrong, without repeating an address that carries a password.
@@ -105,7 +110,10 @@ fn check_url(text: &str) -> Result<(), String> {
     }
     match url.scheme() {
         "http" if url.has_host() => Ok(()),
-        "https" => Err(format!("`{text}`: this build has no TLS; use a proxy on this machine, or http://")),
+        "https" if cfg!(feature = "tls") && url.has_host() => Ok(()),
+        "https" => {
+            Err(format!("`{text}`: this build has no TLS; build with `--features tls`, or use http://"))
+        }
         _ => Err(format!("`{text}` is not an address like http://127.0.0.1:8081")),
     }
 }
@@ -127,13 +135,17 @@ mod tests {
             ("a:8081", "is not an address"),
             ("http://a,", "is not an address"),
             ("ftp://a", "is not an address"),
-            ("https://a", "no TLS"),
             ("http://a?x=1", "behind the path"),
             ("http://me:hunter2@a", "settings of their own"),
             ("http://me:hunter2@a:port", "an address"),
         ] {
             let why = RegistryConfig::parse_urls(text).unwrap_err();
             assert!(why.contains(told) && !why.contains("hunter2"), "{text}: {why}");
+        }
+        let encrypted = RegistryConfig::parse_urls("https://a");
+        match cfg!(feature = "tls") {
+            true => assert_eq!(encrypted, Ok(vec!["https://a".to_owned()])),
+            false => assert!(encrypted.is_err_and(|why| why.contains("--features tls"))),
         }
         assert!(RegistryConfig::parse_urls(&["http://a"; URLS_MAX + 1].join(",")).is_err());
         assert!(RegistryConfig::parse_urls(&["http://a"; URLS_MAX].join(",")).is_ok());

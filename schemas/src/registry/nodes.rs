@@ -42,6 +42,8 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 pub(super) enum Failure {
     /// The registry itself says that there is no such thing, with its error code.
     Absent(u32, String),
+    /// It does not take the login, or the login may not do that.
+    Denied(String),
     /// It answers, and will answer the same until somebody changes something.
     Refused(String),
     /// No answer, or none of a registry's.
@@ -51,6 +53,7 @@ pub(super) enum Failure {
 impl From<Failure> for IdError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Denied(why) => Self::Denied(why),
             Failure::Absent(_, why) | Failure::Refused(why) => Self::Fatal(why),
             Failure::Away(why) => Self::Retry(why),
         }
@@ -63,6 +66,14 @@ pub(super) struct Nodes {
     /// The one that answered last.
     preferred: Cell<usize>,
     config: RegistryConfig,
+    ca: Authorities,
+}
+
+/// What the registry's certificate must lead to. Without `tls` nothing is encrypted.
+struct Authorities {
+    /// None: what the system trusts.
+    #[cfg(feature = "tls")]
+    only: Option<Vec<reqwest::Certificate>>,
 }
 
 struct Node {
@@ -75,6 +86,7 @@ impl Nodes {
         if config.urls.is_empty() {
             return Err(IdError::Fatal("the schema registry has no address".to_owned()));
         }
+        let ca = authorities(config)?;
         let nodes = config.urls.iter().map(|url| {
             let mut builder = calls::SrSettings::new_builder(url.clone());
             match &config.access {
@@ -86,20 +98,20 @@ impl Nodes {
                     builder.set_token_authorization(token);
                 }
             }
-            let settings = builder.set_timeout(config.timeout).build_with(http(config));
+            let settings = builder.set_timeout(config.timeout).build_with(http(config, &ca));
             settings.map(|settings| Node { url: url.clone(), settings })
         });
         let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(|why| {
             IdError::Fatal(format!("the HTTP client of the schema registry: {}", deepest(&why)))
         })?;
-        Ok(Self { nodes, preferred: Cell::new(0), config: config.clone() })
+        Ok(Self { nodes, preferred: Cell::new(0), config: config.clone(), ca })
     }
 
     /// Asks one after the other until one answers. "No such thing" is believed when no other knows better: behind a
     /// leader the others may lag.
     fn ask<T>(&self, call: impl Fn(&Node) -> Result<T, Failure>) -> Result<T, Failure> {
         let count = self.nodes.len();
-        let (mut absent, mut away, mut told) = (None, false, Vec::new());
+        let (mut absent, mut away, mut denied, mut told) = (None, false, false, Vec::new());
         for index in (0..count).map(|step| (self.preferred.get() + step) % count) {
             let Some(node) = self.nodes.get(index) else { continue };
             let why = match call(node) {
@@ -112,6 +124,10 @@ impl Nodes {
                     continue;
                 }
                 Err(Failure::Refused(why)) => why,
+                Err(Failure::Denied(why)) => {
+                    denied = true;
+                    why
+                }
                 Err(Failure::Away(why)) => {
                     away = true;
                     why
@@ -124,7 +140,11 @@ impl Nodes {
             return Err(Failure::Absent(code, why));
         }
         let told = format!("schema registry {}", told.join("; "));
-        Err(if away { Failure::Away(told) } else { Failure::Refused(told) })
+        Err(match (away, denied) {
+            (true, _) => Failure::Away(told),
+            (false, true) => Failure::Denied(told),
+            (false, false) => Failure::Refused(told),
+        })
     }
 
     /// The schema of an id. What is absent then is the schema: another code answers another question.
@@ -200,7 +220,7 @@ impl Nodes {
     /// Sets what the registry checks for a subject. The crate has no such call.
     pub(super) fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Failure> {
         check_subject(subject)?;
-        let client = http(&self.config).timeout(self.config.timeout).build();
+        let client = http(&self.config, &self.ca).timeout(self.config.timeout).build();
         let client = client.map_err(|why| Failure::Refused(format!("the HTTP client: {}", deepest(&why))))?;
         self.ask(|node| self.put_level(&client, &format!("{}/config/{subject}", node.url), level))
     }
@@ -246,11 +266,48 @@ impl Nodes {
     }
 }
 
-fn http(config: &RegistryConfig) -> reqwest::blocking::ClientBuilder {
-    Client::builder()
+fn http(config: &RegistryConfig, ca: &Authorities) -> reqwest::blocking::ClientBuilder {
+    let builder = Client::builder()
         .connect_timeout(config.timeout.min(CONNECT_TIMEOUT_MAX))
         .redirect(redirect::Policy::none())
-        .no_proxy()
+        .no_proxy();
+    trusting(builder, ca)
+}
+
+#[cfg(feature = "tls")]
+fn trusting(builder: reqwest::blocking::ClientBuilder, ca: &Authorities) -> reqwest::blocking::ClientBuilder {
+    // Only these, and not those of the system besides.
+    match &ca.only {
+        Some(only) => builder.tls_certs_only(only.iter().cloned()),
+        None => builder,
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn trusting(builder: reqwest::blocking::ClientBuilder, _: &Authorities) -> reqwest::blocking::ClientBuilder {
+    builder
+}
+
+#[cfg(feature = "tls")]
+fn authorities(config: &RegistryConfig) -> Result<Authorities, IdError> {
+    let Some(path) = &config.ca else { return Ok(Authorities { only: None }) };
+    let broken = |why: &dyn std::fmt::Display| {
+        IdError::Fatal(format!("the schema registry's authorities, {}: {why}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|why| broken(&why))?;
+    let found = reqwest::Certificate::from_pem_bundle(&bytes).map_err(|why| broken(&deepest(&why)))?;
+    if found.is_empty() {
+        return Err(broken(&"it holds no certificate (PEM)"));
+    }
+    Ok(Authorities { only: Some(found) })
+}
+
+#[cfg(not(feature = "tls"))]
+fn authorities(config: &RegistryConfig) -> Result<Authorities, IdError> {
+    match config.ca {
+        None => Ok(Authorities {}),
+        Some(_) => Err(IdError::Fatal("this build has no TLS; build with `--features tls`".to_owned())),
+    }
 }
 
 fn supplied(schema: &str) -> SuppliedSchema {
@@ -282,10 +339,11 @@ fn answered(status: u16, said: Option<&RawError>) -> Failure {
         (300..=399, _) => Failure::Refused(format!(
             "status {status}: redirections are not followed; name the address it leads to"
         )),
-        (401, _) => {
-            Failure::Refused(format!("status 401: it wants credentials, or does not take these{words}"))
-        }
-        (403, _) => Failure::Refused(format!("status 403: these credentials may not do that{words}")),
+        (401, _) => Failure::Denied(format!(
+            "status 401: it wants a login, or does not take this one (`registry.user` and `registry.password`, or \
+             `registry.token`){words}"
+        )),
+        (403, _) => Failure::Denied(format!("status 403: this login may not do that{words}")),
         (408 | 429 | 500.., _) => Failure::Away(format!("status {status}{words}")),
         _ => Failure::Refused(format!("status {status}{words}")),
     }

@@ -26,6 +26,13 @@ fn fatal<T: std::fmt::Debug>(answer: Result<T, IdError>) -> String {
     }
 }
 
+fn denied<T: std::fmt::Debug>(answer: Result<T, IdError>) -> String {
+    match answer {
+        Err(IdError::Denied(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_known_id_has_its_schema_and_is_asked_for_once() {
     let fake = Fake::saying(says(STRING));
@@ -121,10 +128,10 @@ fn refused_credentials_are_said_plainly_and_never_shown() {
             let fake = Fake::saying(answer);
             let config = RegistryConfig { access: access.clone(), ..config(&[&fake.url()]) };
             let registry = Registry::new(config).expect("a client");
-            let why = fatal(registry.schema_of(7));
-            assert!(why.contains("401: it wants credentials, or does not take these"), "{why}");
+            let why = denied(registry.schema_of(7));
+            assert!(why.contains("401: it wants a login, or does not take this one"), "{why}");
             let level = registry.set_compatibility("s", schemas::registry::Compatibility::FullTransitive);
-            let shown = format!("{registry:?} {why} {}", fatal(level));
+            let shown = format!("{registry:?} {why} {}", denied(level));
             assert!(!shown.contains(secret) && !shown.contains(sent), "{shown}");
             for asked in fake.asked() {
                 assert_eq!(asked.headers.get("authorization").map(String::as_str), Some(sent), "{asked:?}");
@@ -132,7 +139,7 @@ fn refused_credentials_are_said_plainly_and_never_shown() {
         }
     }
     let fake = Fake::saying(error(403, 403, "Forbidden"));
-    assert!(fatal(registry(&[&fake.url()]).schema_of(7)).contains("403"));
+    assert!(denied(registry(&[&fake.url()]).schema_of(7)).contains("403"));
 }
 
 #[test]

@@ -1,12 +1,20 @@
 //! Machine code kept between runs. A file is believed only when nobody else could have written it and its digest is
 //! right; anything else is compiled again. Failing to write only costs time, so it is not an error.
+//!
+//! What is checked is what is run: rights and owner are those of the open file, and the digest is taken over the bytes
+//! that were read from it, which go to the engine from memory.
 
+use crate::compiling::CODE_BYTES_MAX;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 const DIGEST_BYTES: usize = 32;
+/// Files kept; beyond them the oldest go.
+const FILES_MAX: usize = 64;
+/// How files with machine code end.
+const EXTENSION: &str = "cwasm";
 
 /// A directory of compiled components.
 #[derive(Clone, Debug)]
@@ -22,17 +30,17 @@ impl Cache {
     }
 
     fn path(&self, component: &[u8; 32], compatibility: &[u8; 32]) -> PathBuf {
-        self.dir.join(format!("{}-{}.cwasm", hex(component), hex(&compatibility[..8])))
+        self.dir.join(format!("{}-{}.{EXTENSION}", hex(component), hex(&compatibility[..8])))
     }
 
     /// The code, unless it is absent, damaged, or could have been written by somebody else.
     pub(crate) fn read(&self, component: &[u8; 32], compatibility: &[u8; 32]) -> Option<Vec<u8>> {
-        let mut file = fs::File::open(self.path(component, compatibility)).ok()?;
+        let file = fs::File::open(self.path(component, compatibility)).ok()?;
         if !is_private(&file.metadata().ok()?) {
             return None;
         }
         let mut code = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut code).ok()?;
+        file.take(CODE_BYTES_MAX + DIGEST_BYTES as u64).read_to_end(&mut code).ok()?;
         let digest = code.split_off(code.len().checked_sub(DIGEST_BYTES)?);
         (seal(&code, component, compatibility)[..] == digest[..]).then_some(code)
     }
@@ -44,12 +52,27 @@ impl Cache {
     }
 
     fn write_to(&self, path: &Path, code: &[u8], digest: &[u8]) -> std::io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
+        private_dir(&self.dir)?;
+        self.make_room()?;
         let draft = path.with_extension(format!("{}.draft", std::process::id()));
         let mut file = private_file(&draft)?;
         file.write_all(code).and_then(|()| file.write_all(digest))?;
         drop(file);
         fs::rename(&draft, path)
+    }
+
+    /// Removes the oldest files when there are too many: other versions of the engine leave theirs.
+    fn make_room(&self) -> std::io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                files.push((fs::metadata(&path)?.modified()?, path));
+            }
+        }
+        files.sort_unstable();
+        let surplus = (files.len() + 1).saturating_sub(FILES_MAX);
+        files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
 }
 
@@ -64,8 +87,20 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(unix)]
 fn is_private(metadata: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.is_file() && metadata.permissions().mode() & 0o077 == 0
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    ours && metadata.is_file() && metadata.permissions().mode() & 0o077 == 0
+}
+
+#[cfg(unix)]
+fn private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn private_dir(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)
 }
 
 #[cfg(unix)]
@@ -116,5 +151,43 @@ mod tests {
         cache.write(&component, &other, b"machine code");
         fs::copy(&path, cache.path(&other, &other)).unwrap();
         assert_eq!(cache.read(&other, &other), None, "code of another component under this one's name");
+    }
+
+    #[test]
+    fn nothing_under_a_directory_of_ours_is_open_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        Cache::new(dir.path().join("a/b")).write(&[1; 32], &[2; 32], b"machine code");
+        for made in ["a", "a/b"] {
+            assert_eq!(fs::metadata(dir.path().join(made)).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        cache.write(&[1; 32], &[2; 32], b"machine code");
+        let path = cache.path(&[1; 32], &[2; 32]);
+        // Only root can give a file away; as anybody else, what can be tried is a file of root's.
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+            assert_eq!(cache.read(&[1; 32], &[2; 32]), None);
+        } else {
+            assert!(!is_private(&fs::metadata("/etc/passwd").unwrap()));
+        }
+    }
+
+    #[test]
+    fn no_more_than_so_many_files_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        let component = |number: usize| [u8::try_from(number).unwrap(); 32];
+        for number in 0..FILES_MAX + 3 {
+            cache.write(&component(number), &[0; 32], b"machine code");
+            let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            fs::File::open(cache.path(&component(number), &[0; 32])).unwrap().set_modified(time).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), FILES_MAX);
+        assert_eq!(cache.read(&component(2), &[0; 32]), None);
+        assert!(cache.read(&component(3), &[0; 32]).is_some());
     }
 }

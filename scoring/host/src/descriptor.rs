@@ -7,6 +7,8 @@ use crate::plugin::Refused;
 const FEATURES_MAX: usize = 256;
 /// Most outputs of a model.
 const OUTPUTS_MAX: usize = 64;
+/// Most states of other versions that a model can translate.
+const ACCEPTS_MAX: usize = 64;
 
 /// What a feature without a value becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +50,16 @@ pub struct Descriptor {
     pub state: StateId,
     /// Bytes of state of a series; 0: none.
     pub stride: usize,
+    /// States of other versions that it can translate into its own.
+    pub accepts: Vec<StateId>,
     /// Rows of a series before its scores mean something.
     pub warm_up_rows: u32,
     /// Least and greatest value by output.
     pub(crate) ranges: Vec<(f64, f64)>,
     /// Which output is the score.
     pub(crate) score: usize,
+    /// Which outputs bound what was expected of the first feature.
+    pub(crate) expected: [Option<usize>; 2],
 }
 
 impl Descriptor {
@@ -64,6 +70,12 @@ impl Descriptor {
         }
         if raw.outputs.len() > OUTPUTS_MAX {
             return refuse(format!("{} outputs, at most {OUTPUTS_MAX} are possible", raw.outputs.len()));
+        }
+        if raw.accepts.len() > ACCEPTS_MAX {
+            return refuse(format!(
+                "accepts {} states, at most {ACCEPTS_MAX} are possible",
+                raw.accepts.len()
+            ));
         }
         if raw.stride > stride_max {
             return refuse(format!(
@@ -79,19 +91,32 @@ impl Descriptor {
         let (Some((score, _)), None) = (scores.next(), scores.next()) else {
             return refuse("not exactly one output has the role `score`".to_owned());
         };
+        let one_of = |role: model::Role| {
+            let mut found = raw.outputs.iter().enumerate().filter(|(_, output)| output.role == role);
+            found.next().filter(|_| found.next().is_none()).map(|(at, _)| at)
+        };
+        let expected = [model::Role::LowerBound, model::Role::UpperBound].map(one_of);
         let bound = |limit: Option<f64>, or: f64| limit.filter(|value| !value.is_nan()).unwrap_or(or);
         let ranges =
             raw.outputs.iter().map(|output| (bound(output.min, f64::MIN), bound(output.max, f64::MAX)));
         Ok(Self {
             ranges: ranges.collect(),
             score,
+            expected,
             name: raw.name,
             version: raw.version,
             features: raw.features.into_iter().map(Feature::from).collect(),
-            state: StateId { schema: raw.state.schema, revision: raw.state.revision },
+            state: raw.state.into(),
             stride: raw.stride as usize,
+            accepts: raw.accepts.into_iter().map(StateId::from).collect(),
             warm_up_rows: raw.warm_up_rows,
         })
+    }
+}
+
+impl From<model::StateIdResult> for StateId {
+    fn from(raw: model::StateIdResult) -> Self {
+        Self { schema: raw.schema, revision: raw.revision }
     }
 }
 

@@ -1,7 +1,9 @@
-//! The engine and its limits: configuration that makes results repeatable, the ticker behind the brake, compiling.
+//! The engine and its limits: configuration that makes results repeatable, the ticker behind the brake, components.
 
 use crate::bindings::Scorer;
 use crate::cache::Cache;
+use crate::compiling::Compiling;
+use crate::inert;
 use crate::inside::Inside;
 use crate::plugin::Refused;
 use sha2::{Digest, Sha256};
@@ -9,10 +11,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker, types::ComponentItem};
-use wasmtime::{Config, Engine, EngineWeak};
+use wasmtime::{Config, Engine, EngineWeak, WasmBacktraceDetails};
 
-/// What a guest may import, any 0.1 version of it.
-const IMPORTS: [&str; 2] = ["highwater:scoring/host-log@0.1.", "highwater:scoring/host-metrics@0.1."];
+/// What a guest may import, any 1.x version of it; a function that came later than this host is missed at the start.
+const IMPORTS: [&str; 2] = ["highwater:scoring/host-log@1.", "highwater:scoring/host-metrics@1."];
 
 /// Bounds of every guest. The defaults leave room for an interpreter.
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Inside>,
     pub(crate) limits: HostLimits,
+    compiling: Compiling,
 }
 
 /// A component that was compiled and imports nothing it should not.
@@ -99,17 +102,26 @@ impl Component {
 }
 
 impl Host {
-    /// Sets up the engine and starts the ticker thread, which ends when the last user of the engine is gone.
+    /// Sets up the engine and starts the ticker thread, which ends when the last user of the engine is gone. Components
+    /// are compiled in this process.
     ///
     /// # Errors
     /// The engine does not run on this machine.
     pub fn new(limits: HostLimits) -> Result<Self, Refused> {
-        let engine = Engine::new(&config(&limits)).map_err(|error| Refused::engine(&error))?;
+        Self::with(limits, Compiling::Here)
+    }
+
+    /// The same, compiling elsewhere.
+    ///
+    /// # Errors
+    /// The engine does not run on this machine.
+    pub fn with(limits: HostLimits, compiling: Compiling) -> Result<Self, Refused> {
+        let engine = Engine::new(&config(limits.stack_bytes_max)).map_err(|error| Refused::engine(&error))?;
         let mut linker = Linker::new(&engine);
         Scorer::add_to_linker::<_, HasSelf<Inside>>(&mut linker, |inside| inside)
             .map_err(|error| Refused::engine(&error))?;
         start_ticker(engine.weak(), limits.tick)?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, limits }) })
+        Ok(Self { inner: Arc::new(Inner { engine, linker, limits, compiling }) })
     }
 
     /// The limits in force.
@@ -133,7 +145,7 @@ impl Host {
         let inner = match cached.and_then(|code| self.deserialize(&code).ok()) {
             Some(component) => component,
             None => {
-                let code = self.compile(bytes)?;
+                let code = self.inner.compiling.compile(bytes, self.inner.limits.stack_bytes_max)?;
                 if let Some(cache) = cache {
                     cache.write(&digest, &compatibility, &code);
                 }
@@ -144,23 +156,18 @@ impl Host {
         Ok(Component { inner, digest })
     }
 
-    /// Compiles in an engine of its own: the compiler's working memory lives as long as its engine.
-    fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, Refused> {
-        let engine = Engine::new(&config(&self.inner.limits)).map_err(|error| Refused::engine(&error))?;
-        engine.precompile_component(bytes).map_err(|error| Refused::NotAComponent(format!("{error:#}")))
-    }
-
-    #[allow(unsafe_code, reason = "wasmtime cannot tell forged machine code; ours comes from `compile`")]
+    #[allow(unsafe_code, reason = "wasmtime cannot tell forged machine code; ours comes from `Compiling`")]
     fn deserialize(&self, code: &[u8]) -> wasmtime::Result<wasmtime::component::Component> {
-        // SAFETY: `code` was made by `compile` in this process, or by an earlier one and kept in a file that only
-        // this user can write, whose digest `Cache` checked.
+        // SAFETY: `code` was made by `Compiling` just now, in this process or in a child that is the same program, or by
+        // an earlier process of this user and kept in a file that only this user can write: `Cache` has checked owner,
+        // rights and digest of the very bytes it read.
         unsafe { wasmtime::component::Component::deserialize(&self.inner.engine, code) }
     }
 
     fn check_imports(&self, component: &wasmtime::component::Component) -> Result<(), Refused> {
         let kind = component.component_type();
         for (name, import) in kind.imports(&self.inner.engine) {
-            let known = IMPORTS.iter().any(|allowed| name.starts_with(allowed));
+            let known = IMPORTS.iter().any(|allowed| name.starts_with(allowed)) || inert::knows(name);
             if !known || !matches!(import.ty, ComponentItem::ComponentInstance(_)) {
                 return Err(Refused::Import(name.to_owned()));
             }
@@ -176,15 +183,18 @@ impl Host {
     }
 }
 
-fn config(limits: &HostLimits) -> Config {
+/// Everything that machine code depends on.
+pub(crate) fn config(stack_bytes_max: usize) -> Config {
     let mut config = Config::new();
     config
         .concurrency_support(false)
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(limits.stack_bytes_max)
+        .max_wasm_stack(stack_bytes_max)
         .cranelift_nan_canonicalization(true)
-        .wasm_relaxed_simd(false);
+        .wasm_relaxed_simd(false)
+        // Else a variable of the environment decides.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
 }
 

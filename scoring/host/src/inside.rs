@@ -1,12 +1,15 @@
-//! What belongs to one instance on the host's side: its memory limit and what it says, both bounded.
+//! What belongs to one instance on the host's side: its memory limit, what it says, both bounded, and its inert WASI.
 
 use crate::bindings::highwater::scoring::{host_log, host_metrics};
 use crate::engine::HostLimits;
-use std::collections::BTreeMap;
+use crate::inert::Inert;
+use std::collections::{BTreeMap, VecDeque};
 use wasmtime::ResourceLimiter;
 
 /// Least a call to the host is charged, so that saying nothing very often is bounded too.
 const SAID_BYTES_MIN: usize = 64;
+/// Lines of the running call that are kept for the case that it fails.
+const RECENT_MAX: usize = 16;
 /// Bytes kept of a gauge's name.
 const GAUGE_NAME_BYTES_MAX: usize = 64;
 
@@ -42,6 +45,8 @@ pub(crate) struct Inside {
     lines_max: usize,
     line_bytes_max: usize,
     gauges_max: usize,
+    /// What it sees of WASI.
+    pub(crate) inert: Inert,
     /// Linear memory as it is.
     pub(crate) memory_bytes: usize,
     said_bytes: usize,
@@ -49,12 +54,14 @@ pub(crate) struct Inside {
     pub(crate) lines_dropped: u64,
     /// The last line of level error in this call.
     pub(crate) last_error: Option<String>,
+    /// The last lines of this call.
+    pub(crate) recent: VecDeque<LogLine>,
     pub(crate) gauges: BTreeMap<String, f64>,
     pub(crate) gauges_dropped: u64,
 }
 
 impl Inside {
-    pub(crate) fn new(limits: &HostLimits) -> Self {
+    pub(crate) fn new(limits: &HostLimits, seed: u64) -> Self {
         Self {
             memory_bytes_max: limits.memory_bytes_max,
             table_elements_max: limits.table_elements_max,
@@ -62,11 +69,13 @@ impl Inside {
             lines_max: limits.log_lines_max,
             line_bytes_max: limits.log_line_bytes_max,
             gauges_max: limits.gauges_max,
+            inert: Inert::new(seed),
             memory_bytes: 0,
             said_bytes: 0,
             lines: Vec::new(),
             lines_dropped: 0,
             last_error: None,
+            recent: VecDeque::new(),
             gauges: BTreeMap::new(),
             gauges_dropped: 0,
         }
@@ -76,9 +85,30 @@ impl Inside {
     pub(crate) fn begin_call(&mut self) {
         self.said_bytes = 0;
         self.last_error = None;
+        self.recent.clear();
+        self.inert.begin_call();
     }
 
-    fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+    /// What a guest said last before it failed: its last error, else the end of what it printed.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        self.last_error.clone().or_else(|| self.inert.last_words())
+    }
+
+    pub(crate) fn line_bytes_max(&self) -> usize {
+        self.line_bytes_max
+    }
+
+    /// Keeps a line, or counts it.
+    pub(crate) fn keep(&mut self, level: LogLevel, message: String) {
+        if self.lines.len() < self.lines_max {
+            self.lines.push(LogLine { level, message });
+        } else {
+            self.lines_dropped += 1;
+        }
+    }
+
+    /// Counts against what one call may say.
+    pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.said_bytes = self.said_bytes.saturating_add(bytes.max(SAID_BYTES_MIN));
         if self.said_bytes > self.said_bytes_max {
             return Err(SaidTooMuch.into());
@@ -109,11 +139,11 @@ impl host_log::Host for Inside {
         if level == LogLevel::Error {
             self.last_error = Some(message.clone());
         }
-        if self.lines.len() < self.lines_max {
-            self.lines.push(LogLine { level, message });
-        } else {
-            self.lines_dropped += 1;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
         }
+        self.recent.push_back(LogLine { level, message: message.clone() });
+        self.keep(level, message);
         Ok(())
     }
 }

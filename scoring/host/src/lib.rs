@@ -8,18 +8,21 @@
 //! * Whether a call succeeds depends on the component, its settings and the call's arguments; never on time. Fuel
 //!   decides. The epoch deadline is a brake: what it stops has no result at all ([`CallError::Braked`]).
 //! * An instance that failed in any way is never entered again.
-//! * A guest reaches nothing but `host-log` and `host-metrics`, both bounded.
+//! * A guest reaches nothing but `host-log` and `host-metrics`, both bounded, and a WASI with nothing behind it (`inert`).
 //! * What a guest returns is believed only after [`Scored`] was checked against the batch and the descriptor.
 
 mod bindings;
 mod cache;
+mod compiling;
 mod descriptor;
 mod engine;
+mod inert;
 mod inside;
 mod plugin;
 mod session;
 
 pub use cache::Cache;
+pub use compiling::{ChildError, CompileOrder, CompilerChild, Compiling, compile_piped};
 pub use descriptor::{Descriptor, Feature, MissingRule, StateId};
 pub use engine::{Component, Host, HostLimits};
 pub use inside::{LogLevel, LogLine};

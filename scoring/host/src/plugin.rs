@@ -3,9 +3,11 @@
 use crate::bindings::{Scorer, ScorerPre};
 use crate::descriptor::Descriptor;
 use crate::engine::{Component, Host};
+use crate::inert;
 use crate::inside::Inside;
 use crate::session::{Failure, describe_failure, fault_text};
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::{Store, Trap};
 
 /// Why a component or its settings cannot be used. Nothing has changed; another component or other settings may do.
@@ -25,8 +27,25 @@ pub enum Refused {
     /// Does not compile.
     #[error("not a component: {0}")]
     NotAComponent(String),
+    /// Compiling took too long: a component made to do that, or too slow a machine.
+    #[error("compiling it takes more than {time_max:?}")]
+    CompileTime {
+        /// What it may take.
+        time_max: Duration,
+    },
+    /// Compiling took too much memory.
+    #[error("compiling it takes more than {} MiB of memory", bytes_max >> 20)]
+    CompileMemory {
+        /// What it may take.
+        bytes_max: u64,
+    },
+    /// The compiler's process failed for another reason.
+    #[error("the compiler's process: {0}")]
+    Compiler(String),
     /// Wants something a model does not get.
-    #[error("imports `{0}`; a model may import highwater:scoring/host-log and host-metrics only")]
+    #[error(
+        "imports `{0}`; a model may import highwater:scoring/host-log and host-metrics, and of wasi:* what docs/models.md lists"
+    )]
     Import(String),
     /// Does not fit the contract.
     #[error("does not fit the world highwater:scoring/scorer@0.1: {0}")]
@@ -91,10 +110,8 @@ impl Plugin {
         artifact: Option<&[u8]>,
         seed: u64,
     ) -> Result<Self, Refused> {
-        let pre = host
-            .inner
-            .linker
-            .instantiate_pre(&component.inner)
+        let pre = inert::linker(&host.inner.linker, &host.inner.engine, &component.inner)
+            .and_then(|linker| linker.instantiate_pre(&component.inner))
             .and_then(ScorerPre::new)
             .map_err(|error| Refused::World(format!("{error:#}")))?;
         let mut attempts = 0;
@@ -137,7 +154,7 @@ fn start(
     seed: u64,
 ) -> Result<Live, StartError> {
     let limits = host.limits();
-    let mut store = Store::new(&host.inner.engine, Inside::new(limits));
+    let mut store = Store::new(&host.inner.engine, Inside::new(limits, seed));
     store.limiter(|inside| inside);
     store.set_hostcall_fuel(limits.lift_bytes_max);
     store.set_epoch_deadline(limits.brake_ticks);
@@ -166,7 +183,7 @@ fn start_error(store: &Store<Inside>, error: &wasmtime::Error) -> StartError {
     if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         return StartError::Braked;
     }
-    let (failure, detail) = describe_failure(error, store.data().last_error.as_deref());
-    debug_assert!(failure != Failure::Fault, "faults are values");
-    StartError::Refused(Refused::Start(detail))
+    let failed = describe_failure(error, store.data().last_words().as_deref());
+    debug_assert!(failed.failure != Failure::Fault, "faults are values");
+    StartError::Refused(Refused::Start(failed.detail))
 }

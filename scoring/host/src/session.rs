@@ -2,18 +2,22 @@
 //! ended badly is replaced before the next call.
 
 use crate::bindings::exports::highwater::scoring::model;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, StateId};
+use crate::inert::Refusal;
 use crate::inside::{Inside, LogLine, SaidTooMuch};
 use crate::plugin::{Live, Plugin, StartError};
 use std::collections::BTreeMap;
-use wasmtime::{Store, Trap};
+use std::time::Instant;
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// Bit of a row's flags: the series has had too few rows.
 pub const ROW_WARM_UP: u8 = 1;
 /// Bit of a row's flags: the model declines, the score means nothing.
 pub const ROW_SKIPPED: u8 = 2;
-/// Bytes kept of what a guest says about its failure.
-const DETAIL_BYTES_MAX: usize = 512;
+/// Bytes kept of what is said about a failure.
+const DETAIL_BYTES_MAX: usize = 1024;
+/// Characters kept of a function's name.
+const NAME_CHARS_MAX: usize = 120;
 
 /// Rows to be scored in one call; `scoring/wit` defines the columns.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,7 @@ pub struct Batch<'a> {
 pub struct Scored {
     values: Vec<f64>,
     score_at: usize,
+    expected_at: [Option<usize>; 2],
     rows: usize,
     flags: Vec<u8>,
     /// The slab, updated.
@@ -51,6 +56,12 @@ impl Scored {
     #[inline]
     pub fn scores(&self) -> &[f64] {
         &self.values[self.score_at..self.score_at + self.rows]
+    }
+
+    /// Least and greatest value that the model says it would have expected of a row's first feature.
+    #[must_use]
+    pub fn expected(&self, row: usize) -> [Option<f64>; 2] {
+        self.expected_at.map(|at| self.values.get(at? + row).copied())
     }
 
     /// A row's flags.
@@ -100,6 +111,8 @@ pub enum CallError {
         failure: Failure,
         /// In words; deterministic.
         detail: String,
+        /// Functions that were running, innermost first, by their names in the component; empty when none was.
+        trace: Vec<String>,
     },
     /// It was stopped, or could not be started, too often. Nothing follows from it: the machine may be slow.
     #[error("stopped without a result: {0}")]
@@ -123,6 +136,8 @@ pub struct SessionCounts {
     pub memory_bytes_peak: u64,
     /// Log lines and gauges that were not kept.
     pub said_dropped: u64,
+    /// Nanoseconds spent in calls and in starting instances.
+    pub busy_nanos: u64,
 }
 
 /// One thread's use of a plugin.
@@ -131,13 +146,29 @@ pub struct Session {
     live: Option<Live>,
     counts: SessionCounts,
     lines: Vec<LogLine>,
+    last_words: Vec<LogLine>,
     gauges: BTreeMap<String, f64>,
 }
 
-enum Ended {
-    Scored(Scored),
-    Failed(Failure, String),
+enum Ended<T> {
+    /// With so much fuel.
+    Done(T, u64),
+    Failed(Failed),
     Braked,
+}
+
+/// A failure with everything that is known of it.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) detail: String,
+    trace: Vec<String>,
+}
+
+impl Failed {
+    /// One that no function of the guest was running in.
+    fn plain(failure: Failure, detail: String) -> Self {
+        Self { failure, detail, trace: Vec::new() }
+    }
 }
 
 impl Session {
@@ -145,7 +176,14 @@ impl Session {
     #[must_use]
     pub fn new(plugin: Plugin) -> Self {
         let counts = SessionCounts::default();
-        Self { plugin, live: None, counts, lines: Vec::new(), gauges: BTreeMap::new() }
+        Self {
+            plugin,
+            live: None,
+            counts,
+            lines: Vec::new(),
+            last_words: Vec::new(),
+            gauges: BTreeMap::new(),
+        }
     }
 
     /// The plugin.
@@ -171,6 +209,12 @@ impl Session {
         std::mem::take(&mut self.lines)
     }
 
+    /// The last lines logged in the call that failed last, oldest first.
+    #[must_use]
+    pub fn last_words(&self) -> &[LogLine] {
+        &self.last_words
+    }
+
     /// Makes the next call run in an instance that has seen nothing.
     pub fn renew(&mut self) {
         self.live = None;
@@ -183,6 +227,37 @@ impl Session {
     /// [`CallError::Failed`]: nothing has changed, the same call would fail again. [`CallError::Braked`]: no
     /// verdict; the caller must not turn it into one.
     pub fn score(&mut self, batch: &Batch<'_>, fuel: u64) -> Result<Scored, CallError> {
+        self.timed(fuel, |session, live| session.call_score(live, batch, fuel))
+    }
+
+    /// Translates the state of so many series, which lie one after the other, from another version's form into this
+    /// one's.
+    ///
+    /// # Errors
+    /// As [`Session::score`].
+    pub fn upgrade_state(
+        &mut self,
+        source: &StateId,
+        slots: u32,
+        state: &[u8],
+        fuel: u64,
+    ) -> Result<Vec<u8>, CallError> {
+        self.timed(fuel, |session, live| session.call_upgrade(live, source, slots, state, fuel))
+    }
+
+    fn timed<T>(&mut self, fuel: u64, call: impl Fn(&Self, &mut Live) -> Ended<T>) -> Result<T, CallError> {
+        let began = Instant::now();
+        let done = self.attempts(fuel, call);
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counts.busy_nanos = self.counts.busy_nanos.saturating_add(nanos);
+        done
+    }
+
+    fn attempts<T>(
+        &mut self,
+        fuel: u64,
+        call: impl Fn(&Self, &mut Live) -> Ended<T>,
+    ) -> Result<T, CallError> {
         for _ in 0..self.plugin.host().limits().brake_attempts_max {
             let mut live = match self.live.take() {
                 Some(live) => live,
@@ -200,31 +275,44 @@ impl Session {
                 },
             };
             self.counts.calls += 1;
-            let ended = self.call(&mut live, batch, fuel);
+            let ended = self.fuelled(&mut live, fuel, &call);
             self.listen(live.store.data_mut());
             match ended {
-                Ended::Scored(scored) => {
-                    self.counts.fuel_used += scored.fuel_used;
+                Ended::Done(done, fuel_used) => {
+                    self.counts.fuel_used += fuel_used;
                     let grown = live.store.data().memory_bytes - live.memory_at_start;
                     if grown <= self.plugin.host().limits().memory_growth_max {
                         self.live = Some(live);
                     }
-                    return Ok(scored);
+                    return Ok(done);
                 }
-                Ended::Failed(failure, detail) => return Err(CallError::Failed { failure, detail }),
+                Ended::Failed(Failed { failure, detail, trace }) => {
+                    self.last_words = live.store.data_mut().recent.drain(..).collect();
+                    return Err(CallError::Failed { failure, detail, trace });
+                }
                 Ended::Braked => self.counts.brakes += 1,
             }
         }
         Err(CallError::Braked("the brake's deadline passed each time".to_owned()))
     }
 
-    fn call(&self, live: &mut Live, batch: &Batch<'_>, fuel: u64) -> Ended {
-        let Live { store, exports, .. } = live;
+    fn fuelled<T>(
+        &self,
+        live: &mut Live,
+        fuel: u64,
+        call: impl Fn(&Self, &mut Live) -> Ended<T>,
+    ) -> Ended<T> {
+        let store = &mut live.store;
         store.set_epoch_deadline(self.plugin.host().limits().brake_ticks);
         store.data_mut().begin_call();
-        if let Err(error) = store.set_fuel(fuel) {
-            return Ended::Failed(Failure::OutOfFuel, error.to_string());
+        match store.set_fuel(fuel) {
+            Ok(()) => call(self, live),
+            Err(error) => Ended::Failed(Failed::plain(Failure::OutOfFuel, error.to_string())),
         }
+    }
+
+    fn call_score(&self, live: &mut Live, batch: &Batch<'_>, fuel: u64) -> Ended<Scored> {
+        let Live { store, exports, .. } = live;
         let rows = batch.slot.len();
         let argument = model::Batch {
             rows: u32::try_from(rows).unwrap_or(u32::MAX),
@@ -234,21 +322,30 @@ impl Session {
             values: batch.values,
             missing: batch.missing,
         };
-        match exports.highwater_scoring_model().call_score(&mut *store, argument, batch.state) {
-            Ok(Ok(raw)) => {
-                let fuel_used = fuel - left(store);
-                match check(self.plugin.descriptor(), raw, rows, batch.state.len(), fuel_used) {
-                    Ok(scored) => Ended::Scored(scored),
-                    Err(detail) => Ended::Failed(Failure::InvalidOutput, detail),
-                }
+        let answer = exports.highwater_scoring_model().call_score(&mut *store, argument, batch.state);
+        answered(store, answer, fuel, |raw, fuel_used| {
+            check(self.plugin.descriptor(), raw, rows, batch.state.len(), fuel_used)
+        })
+    }
+
+    fn call_upgrade(
+        &self,
+        live: &mut Live,
+        source: &StateId,
+        slots: u32,
+        state: &[u8],
+        fuel: u64,
+    ) -> Ended<Vec<u8>> {
+        let Live { store, exports, .. } = live;
+        let source = model::StateIdParam { schema: &source.schema, revision: source.revision };
+        let answer = exports.highwater_scoring_model().call_upgrade_state(&mut *store, source, slots, state);
+        let expected = slots as usize * self.plugin.descriptor().stride;
+        answered(store, answer, fuel, |state, _| {
+            if state.len() == expected {
+                return Ok(state);
             }
-            Ok(Err(fault)) => Ended::Failed(Failure::Fault, fault_text(&fault)),
-            Err(error) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => Ended::Braked,
-            Err(error) => {
-                let (failure, detail) = describe_failure(&error, store.data().last_error.as_deref());
-                Ended::Failed(failure, detail)
-            }
-        }
+            Err(format!("{} bytes of state, not {expected}", state.len()))
+        })
     }
 
     /// Takes over what the guest said.
@@ -264,6 +361,27 @@ impl Session {
         self.counts.said_dropped +=
             dropped + std::mem::take(&mut inside.lines_dropped) + std::mem::take(&mut inside.gauges_dropped);
         self.gauges.clone_from(&inside.gauges);
+    }
+}
+
+/// How a call ended that has answered this.
+fn answered<R, T>(
+    store: &Store<Inside>,
+    answer: wasmtime::Result<Result<R, model::Fault>>,
+    fuel: u64,
+    check: impl FnOnce(R, u64) -> Result<T, String>,
+) -> Ended<T> {
+    match answer {
+        Ok(Ok(raw)) => {
+            let fuel_used = fuel - left(store);
+            match check(raw, fuel_used) {
+                Ok(done) => Ended::Done(done, fuel_used),
+                Err(detail) => Ended::Failed(Failed::plain(Failure::InvalidOutput, detail)),
+            }
+        }
+        Ok(Err(fault)) => Ended::Failed(Failed::plain(Failure::Fault, fault_text(&fault))),
+        Err(error) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => Ended::Braked,
+        Err(error) => Ended::Failed(describe_failure(&error, store.data().last_words().as_deref())),
     }
 }
 
@@ -298,24 +416,49 @@ fn check(
         }
     }
     let (values, flags, state) = (raw.values, raw.row_flags, raw.state);
-    Ok(Scored { values, score_at: descriptor.score * rows, rows, flags, state, fuel_used })
+    let expected_at = descriptor.expected.map(|output| output.map(|output| output * rows));
+    Ok(Scored { values, score_at: descriptor.score * rows, expected_at, rows, flags, state, fuel_used })
 }
 
-/// Names a failed call: a trap by its kind, with the guest's last words.
-pub(crate) fn describe_failure(error: &wasmtime::Error, last_words: Option<&str>) -> (Failure, String) {
+/// Names a failed call: a trap by its kind, with the guest's last words and the functions it was in.
+pub(crate) fn describe_failure(error: &wasmtime::Error, last_words: Option<&str>) -> Failed {
     let (failure, mut detail) = match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => (Failure::OutOfFuel, "used more fuel than a row has".to_owned()),
         Some(trap) => (Failure::Trap, trap.to_string()),
         None => match error.downcast_ref::<SaidTooMuch>() {
             Some(error) => (Failure::Trap, error.to_string()),
-            None => (Failure::InvalidOutput, error.root_cause().to_string()),
+            None => match error.downcast_ref::<Refusal>() {
+                Some(refusal) => (Failure::Trap, refusal.to_string()),
+                None => (Failure::InvalidOutput, error.root_cause().to_string()),
+            },
         },
     };
     if let Some(words) = last_words {
         detail = format!("{detail}: {words}");
     }
+    let trace = trace(error);
+    if !trace.is_empty() {
+        detail = format!("{detail}; in {}", trace.join(" < "));
+    }
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-    (failure, detail)
+    Failed { failure, detail, trace }
+}
+
+/// The functions a guest was in, innermost first. The engine keeps the innermost 20.
+fn trace(error: &wasmtime::Error) -> Vec<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    frames
+        .iter()
+        .map(|frame| match frame.func_name() {
+            Some(name) => plain_name(name),
+            None => format!("function {}", frame.func_index()),
+        })
+        .collect()
+}
+
+/// As a person writes it: names of Rust's compiler are mangled, and have a hash.
+fn plain_name(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name)).chars().take(NAME_CHARS_MAX).collect()
 }
 
 /// A fault in words, bounded.
@@ -327,4 +470,19 @@ pub(crate) fn fault_text(fault: &model::Fault) -> String {
         model::Fault::Internal(text) => ("internal", text),
     };
     format!("{kind}: {}", &text[..text.floor_char_boundary(DETAIL_BYTES_MAX)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_name;
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        assert_eq!(plain_name("_RNvNtCsgXGp5Oqx2Ny_4core9panicking9panic_fmt"), "core::panicking::panic_fmt");
+        assert_eq!(plain_name("_ZN8fixtures9misbehave17h0123456789abcdefE"), "fixtures::misbehave");
+        for name in ["memcpy", "highwater:scoring/model@1.0.0#score", ""] {
+            assert_eq!(plain_name(name), name);
+        }
+        assert_eq!(plain_name(&"x".repeat(10_000)).len(), super::NAME_CHARS_MAX);
+    }
 }

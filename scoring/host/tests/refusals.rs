@@ -25,9 +25,15 @@ fn host() -> Host {
 #[test]
 fn a_foreign_import_is_refused_by_name() {
     for name in [
-        "wasi:clocks/wall-clock@0.2.0",
-        "highwater:scoring/host-log@0.2.0",
-        "highwater:scoring/host-file@0.1.0",
+        "wasi:sockets/tcp-create-socket@0.2.0",
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:sockets/instance-network@0.2.9",
+        "wasi:http/outgoing-handler@0.2.0",
+        "wasi:clocks/wall-clock@0.3.0",
+        "wasi:clocks/timezone@0.2.0",
+        "highwater:scoring/host-log@0.1.0",
+        "highwater:scoring/host-log@2.0.0",
+        "highwater:scoring/host-file@1.0.0",
     ] {
         let refused = host().component(&importing(name), None).err();
         assert_eq!(refused, Some(Refused::Import(name.to_owned())));
@@ -35,8 +41,18 @@ fn a_foreign_import_is_refused_by_name() {
 }
 
 #[test]
-fn later_patches_of_the_contract_are_the_contract() {
-    assert!(host().component(&importing("highwater:scoring/host-log@0.1.7"), None).is_ok());
+fn of_wasi_what_can_be_inert_is_let_in() {
+    for name in ["wasi:clocks/wall-clock@0.2.0", "wasi:random/random@0.2.9", "wasi:filesystem/types@0.2.3"] {
+        assert!(host().component(&importing(name), None).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn later_versions_of_the_contract_are_the_contract() {
+    for version in ["1.0.7", "1.2.0"] {
+        let name = format!("highwater:scoring/host-log@{version}");
+        assert!(host().component(&importing(&name), None).is_ok(), "{name}");
+    }
 }
 
 #[test]
@@ -45,6 +61,17 @@ fn what_is_no_component_is_refused() {
     for bytes in [&b""[..], b"not wasm", &CORE_MODULE, &COMPONENT[..5]] {
         let refused = host.component(bytes, None).err();
         assert!(matches!(refused, Some(Refused::NotAComponent(_))), "{bytes:?}: {refused:?}");
+    }
+}
+
+/// A file whose end is missing, wherever it was cut.
+#[test]
+fn a_truncated_component_is_refused() {
+    static FIXTURES: &[u8] = include_bytes!("../../plugins/prebuilt/fixtures.wasm");
+    let host = host();
+    for length in [9, 100, FIXTURES.len() / 2, FIXTURES.len() - 1] {
+        let refused = host.component(&FIXTURES[..length], None).err();
+        assert!(matches!(refused, Some(Refused::NotAComponent(_))), "{length} bytes: {refused:?}");
     }
 }
 

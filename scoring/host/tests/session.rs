@@ -45,11 +45,13 @@ fn a_flood_that_is_allowed_is_cut() {
 #[test]
 fn a_panic_is_logged_and_quoted() {
     let mut session = session("panic", HostLimits::default());
-    let CallError::Failed { failure, detail } = poison(&mut session).unwrap_err() else {
+    let CallError::Failed { failure, detail, trace } = poison(&mut session).unwrap_err() else {
         panic!("not a failure")
     };
     assert_eq!(failure, Failure::Trap);
     assert!(detail.contains("unreachable") && detail.contains("poisoned on purpose"), "{detail}");
+    assert!(trace.iter().any(|function| function.contains("misbehave")), "{trace:?}");
+    assert_eq!(session.last_words().len(), 1);
     let [line] = session.take_lines().try_into().expect("one line");
     assert!(line.message.contains("fixtures/src/lib.rs") && line.message.ends_with("poisoned on purpose"));
 }

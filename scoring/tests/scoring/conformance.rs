@@ -1,13 +1,28 @@
 //! What every shipped model must keep: the promises of the contract that a guest could break.
 
-use crate::rig::{FUEL, METRICS, Trial, each, ewma, loader, run, saved, scores};
+use crate::forest;
+use crate::rig::{
+    EWMA_IN_C, FIXTURES, FUEL, METRICS, Trial, each, ewma, kept, limits, loader, run, saved, scores,
+};
 use schemas::pipeline::{Inputs, Model};
+use scoring::conformance::{Candidate, Report, conform};
 use scoring::shipped::{self, Component};
-use scoring::{Input, Lane, LoadError, ModelSet, Verdict};
+use scoring::{Input, Lane, LoadError, ModelSet, Refused, Verdict};
+use scoring_host::{Host, Plugin};
+
+/// What a shipped model needs besides settings.
+fn weights_of(name: &str) -> Option<Vec<u8>> {
+    (name == "trees").then(|| forest::small().weights())
+}
 
 /// Loads it for one metric, or for as many columns as it wants.
 fn load(component: &Component) -> (ModelSet, usize) {
-    let model = |inputs| Model { component: component.digest.clone(), ..ewma("{}", inputs) };
+    let artifact = weights_of(component.name).map(|weights| kept(&weights));
+    let model = |inputs| Model {
+        component: component.digest.clone(),
+        artifact: artifact.clone(),
+        ..ewma("{}", inputs)
+    };
     let columns =
         |count: usize| Inputs::Columns(METRICS[..count].iter().map(|name| (*name).to_owned()).collect());
     let candidates =
@@ -55,7 +70,7 @@ fn batches_snapshots_and_odd_values_change_nothing() {
             component.name
         );
         let counters = &lane.counters()[0];
-        assert!(counters.host.fuel_used / counters.rows < FUEL / 2000, "{}: {counters:?}", component.name);
+        assert!(counters.host.fuel_used / counters.rows < FUEL / 200, "{}: {counters:?}", component.name);
 
         for batch in [1, 7, 256] {
             let mut other = Lane::new(&set);
@@ -88,4 +103,79 @@ fn series_do_not_touch_each_other() {
             assert_eq!(alone, beside, "{} series {slot}", component.name);
         }
     }
+}
+
+fn tried(bytes: &[u8], settings: &str) -> Report {
+    tried_with(bytes, settings, None)
+}
+
+fn tried_with(bytes: &[u8], settings: &str, artifact: Option<&[u8]>) -> Report {
+    let candidate = Candidate { bytes, settings, artifact, seed: 0, fuel_per_row: FUEL };
+    conform(&candidate, limits()).unwrap()
+}
+
+#[test]
+fn every_shipped_model_conforms() {
+    for component in shipped::all() {
+        let report = tried_with(component.bytes, "{}", weights_of(component.name).as_deref());
+        assert!(report.passed(), "{}: {:?}", component.name, report.verdicts);
+        assert!(report.verdicts.len() >= 10);
+    }
+}
+
+#[test]
+fn the_shipped_model_in_c_conforms_and_refuses_what_it_refuses() {
+    let report = tried(EWMA_IN_C, "{}");
+    assert!(report.passed(), "{:?}", report.verdicts);
+    let host = Host::new(limits()).unwrap();
+    let [in_c, in_rust] =
+        [EWMA_IN_C, shipped::ewma().bytes].map(|bytes| host.component(bytes, None).unwrap());
+    let all = r#" { "alpha" : 1, "warm-up-rows":0, "trigger":1e0,"refractory-rows": 4294967295, "sigma-min":0.5, "sigma-min-ratio":0 } "#;
+    for settings in [
+        "",
+        " ",
+        "{}",
+        all,
+        r#"{"alpha": 0}"#,
+        r#"{"alpha": 1.5}"#,
+        r#"{"alpha": "1"}"#,
+        r#"{"alhpa": 1}"#,
+        "[]",
+        r#"{"trigger": -1}"#,
+        r#"{"trigger": 1e999}"#,
+        r#"{"warm-up-rows": 1.5}"#,
+        r#"{"warm-up-rows": -1}"#,
+        r#"{"refractory-rows": 4294967296}"#,
+        r#"{"alpha": 1"#,
+        r#"{"alpha": 1,}"#,
+        r#"{"alpha" 1}"#,
+        "{} {}",
+    ] {
+        let starts = |component| match Plugin::new(&host, component, settings, None, 0) {
+            Ok(_) => true,
+            Err(Refused::Settings(_)) => false,
+            Err(other) => panic!("{settings}: {other}"),
+        };
+        assert_eq!(starts(&in_c), starts(&in_rust), "{settings}");
+    }
+}
+
+#[test]
+fn what_a_model_must_not_do_is_named() {
+    for (mode, expected) in [
+        ("remember", "nothing kept in the instance"),
+        ("place", "any cut into batches"),
+        ("neighbour", "series do not touch each other"),
+        ("leak", "flat memory"),
+    ] {
+        let report = tried(FIXTURES, &format!(r#"{{"mode": "{mode}"}}"#));
+        let failed: Vec<&str> = report
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.outcome.is_err())
+            .map(|verdict| verdict.trial)
+            .collect();
+        assert!(failed.contains(&expected), "{mode}: {:?}", report.verdicts);
+    }
+    assert!(tried(FIXTURES, r#"{"mode": "none"}"#).passed());
 }

@@ -1,7 +1,9 @@
-//! The shipped model against its second implementation, to the bit, and against numbers worked out by hand.
+//! The shipped model, and the same in C, against its second implementation, to the bit, and against numbers worked out by hand.
 
 use crate::native::{Series, Settings};
-use crate::rig::{each, ewma, load, run, scores, trial};
+use crate::rig::{EWMA_IN_C, each, ewma, load, run, scores, trial};
+use schemas::pipeline::Model;
+use scoring::shipped::digest_of;
 use scoring::{Lane, Verdict};
 
 /// A repeatable sequence of numbers in [-1, 1), without libm.
@@ -28,8 +30,17 @@ fn wild_values() -> Vec<f64> {
     values
 }
 
+/// The shipped model, and the same one in C.
 fn assert_same_as_native(settings: &Settings, text: &str) {
-    let set = load(&[ewma(text, each(&["a"]))]);
+    let shipped = ewma(text, each(&["a"]));
+    let in_c = Model { component: digest_of(EWMA_IN_C), ..shipped.clone() };
+    for model in [shipped, in_c] {
+        assert_one_same_as_native(settings, &model);
+    }
+}
+
+fn assert_one_same_as_native(settings: &Settings, model: &Model) {
+    let set = load(std::slice::from_ref(model));
     let mut lane = Lane::new(&set);
     let mut series = [Series::default(); 3];
     let trials: Vec<_> =

@@ -2,10 +2,10 @@
 //! the state shows neither a lost nor a doubled nor a half-done row. The fixture scores how many rows its series had.
 
 use crate::rig::{
-    FUEL, POISON, braking_loader, each, ewma, fixture, load, run, saved, scores, trial, try_run,
+    FUEL, POISON, braking_loader, each, ewma, fixture, load, put_in_force, run, saved, scores, trial, try_run,
 };
 use schemas::pipeline::Model;
-use scoring::{Failure, Flushed, Lane, Verdict};
+use scoring::{FAILED_MAX, Failure, Flushed, Lane, PAUSE_ROWS, Verdict};
 
 /// Ten rows of two series; the fifth is the poison.
 fn poisoned() -> Vec<crate::rig::Trial> {
@@ -90,7 +90,9 @@ fn lengths_that_lie_are_found() {
     assert_contained("short-scores", Failure::InvalidOutput, "0 values, not 1");
     assert_contained("long-scores", Failure::InvalidOutput, "2 values, not 1");
     assert_contained("short-state", Failure::InvalidOutput, "7 bytes of state, not 8");
+    assert_contained("long-state", Failure::InvalidOutput, "9 bytes of state, not 8");
     assert_contained("short-flags", Failure::InvalidOutput, "2 row flags, not 1");
+    assert_contained("endless-list", Failure::InvalidOutput, "");
     // Filling so much memory is paid for; the host refuses to take it over.
     assert_contained_with(100 * FUEL, "huge-result", Failure::InvalidOutput, "");
 }
@@ -98,6 +100,7 @@ fn lengths_that_lie_are_found() {
 #[test]
 fn scores_that_are_no_scores_are_found() {
     assert_contained("nan", Failure::InvalidOutput, "output 0 is NaN");
+    assert_contained("infinite", Failure::InvalidOutput, "output 0 is inf");
     assert_contained("out-of-range", Failure::InvalidOutput, "output 0 is -1");
 }
 
@@ -181,4 +184,50 @@ fn ten_thousand_batches_leave_memory_as_it_was() {
     let late = lane.counters()[0].host;
     assert_eq!((late.calls, late.starts), (10_000, 1));
     assert_eq!(late.memory_bytes_peak, early.memory_bytes);
+}
+
+/// A model that always fails may not slow the stream down for ever: it is called for one row in a hundred, and its
+/// neighbour is not touched. Neither batches nor a restart in the middle change which rows these are.
+#[test]
+fn a_model_that_always_fails_is_left_alone_for_most_rows() {
+    let models = [fixture("panic", each(&["a"])), ewma("{}", each(&["a"]))];
+    let set = load(&models);
+    let rows = 2 * (FAILED_MAX + PAUSE_ROWS) as usize;
+    let trials: Vec<_> = (0..rows).map(|row| trial((row % 5) as u32, POISON)).collect();
+    let mut straight = Lane::new(&set);
+    let found = run(&mut straight, &trials, 1000, 0);
+    for (row, verdicts) in found.iter().enumerate() {
+        let expected = if row % (rows / 2) < FAILED_MAX as usize {
+            Verdict::Failed(Failure::Trap)
+        } else {
+            Verdict::LeftOut
+        };
+        assert_eq!(verdicts[0], expected, "row {row}");
+        assert!(matches!(verdicts[1], Verdict::Score { .. }), "row {row}");
+    }
+    let counters = &straight.counters()[0];
+    assert_eq!((counters.rows, counters.left_out), (rows as u64, 2 * u64::from(PAUSE_ROWS)));
+    assert!(counters.host.calls < 10 * u64::from(FAILED_MAX), "{counters:?}");
+
+    let (before, after) = trials.split_at(5_077);
+    let mut restarted = Lane::new(&set);
+    let mut again = run(&mut restarted, before, 77, 0);
+    let mut restarted = Lane::load(&set, &saved(&restarted)).unwrap();
+    put_in_force(&mut restarted, &load(&[models[1].clone(), models[0].clone()]));
+    put_in_force(&mut restarted, &set);
+    again.extend(run(&mut restarted, after, 313, before.len() as i64));
+    assert_eq!(again, found);
+    assert_eq!(saved(&restarted), saved(&straight));
+}
+
+#[test]
+fn what_opened_the_breaker_is_told_with_the_row_that_did() {
+    let mut lane = Lane::new(&load(&[fixture("fault", each(&["a"]))]));
+    let trials: Vec<_> = (0..FAILED_MAX + 5).map(|_| trial(0, POISON)).collect();
+    let mut flushed = Flushed::default();
+    try_run(&mut lane, &trials, 0, &mut flushed).unwrap();
+    assert_eq!(flushed.failures().len(), FAILED_MAX as usize);
+    let told = |detail: &str| detail.contains("the next 10000 are kept from the model");
+    let (last, others) = flushed.failures().split_last().unwrap();
+    assert!(told(&last.detail) && !others.iter().any(|failed| told(&failed.detail)), "{}", last.detail);
 }

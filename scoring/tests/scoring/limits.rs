@@ -109,7 +109,8 @@ impl ComponentSource for Lying {
 
 #[test]
 fn a_source_is_not_believed() {
-    let loader = Loader::new(Arc::new(Lying), LoaderConfig { limits: limits(), cache_dir: None }).unwrap();
+    let loader =
+        Loader::new(Arc::new(Lying), LoaderConfig { limits: limits(), ..LoaderConfig::default() }).unwrap();
     let model = ewma("{}", each(&["a"]));
     assert!(matches!(loader.load(std::slice::from_ref(&model)), Err(LoadError::Damaged { .. })));
     let model = Model { component: "unreachable".to_owned(), ..model };
@@ -127,7 +128,8 @@ fn guests_that_fail_at_the_start_are_refused_with_the_reason() {
         ("wide-state", "bytes of state"),
     ];
     let limits = scoring::HostLimits { start_fuel: 10_000_000, ..limits() };
-    let loader = Loader::new(Arc::new(TrialSource), LoaderConfig { limits, cache_dir: None }).unwrap();
+    let loader =
+        Loader::new(Arc::new(TrialSource), LoaderConfig { limits, ..LoaderConfig::default() }).unwrap();
     for (mode, words) in cases {
         let error = loader.load(&[fixture(mode, each(&["a"]))]).expect_err(mode);
         assert!(matches!(error, LoadError::Refused { .. }), "{mode}: {error:?}");
@@ -139,7 +141,11 @@ fn guests_that_fail_at_the_start_are_refused_with_the_reason() {
 fn machine_code_is_cached_and_a_damaged_cache_only_costs_time() {
     let dir = tempfile::tempdir().unwrap();
     let fresh = || {
-        let config = LoaderConfig { cache_dir: Some(dir.path().join("code")), limits: limits() };
+        let config = LoaderConfig {
+            cache_dir: Some(dir.path().join("code")),
+            limits: limits(),
+            ..LoaderConfig::default()
+        };
         Loader::new(Arc::new(Shipped), config).unwrap()
     };
     let files = || -> Vec<_> {

@@ -8,7 +8,8 @@ use scoring::{
     SourceError, Verdict,
 };
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// What makes the fixture misbehave.
@@ -16,7 +17,10 @@ pub(crate) const POISON: f64 = 666.0;
 /// A thousand times what a row of the shipped model uses.
 pub(crate) const FUEL: u64 = 1_000_000;
 
-static FIXTURES: &[u8] = include_bytes!("../../plugins/prebuilt/fixtures.wasm");
+pub(crate) static FIXTURES: &[u8] = include_bytes!("../../plugins/prebuilt/fixtures.wasm");
+
+/// The shipped `ewma` written in C: what `highwater model new --lang c` gives, built by `scoring/guests/build`.
+pub(crate) static EWMA_IN_C: &[u8] = include_bytes!("../data/ewma-c.wasm");
 
 pub(crate) struct TrialSource;
 
@@ -25,8 +29,24 @@ impl ComponentSource for TrialSource {
         if digest == shipped::digest_of(FIXTURES) {
             return Ok(Some(Cow::Borrowed(FIXTURES)));
         }
+        if digest == shipped::digest_of(EWMA_IN_C) {
+            return Ok(Some(Cow::Borrowed(EWMA_IN_C)));
+        }
+        if let Some(bytes) = KEPT.lock().unwrap().get(digest) {
+            return Ok(Some(Cow::Owned(bytes.clone())));
+        }
         Shipped.fetch(digest)
     }
+}
+
+/// Weights of the tests, by digest.
+static KEPT: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+/// Makes weights known to the loaders of the tests; their digest.
+pub(crate) fn kept(weights: &[u8]) -> String {
+    let digest = shipped::digest_of(weights);
+    KEPT.lock().unwrap().insert(digest.clone(), weights.to_vec());
+    digest
 }
 
 /// Limits small enough to be reached quickly, and a brake that never comes into play.
@@ -37,14 +57,15 @@ pub(crate) fn limits() -> HostLimits {
 pub(crate) fn loader() -> &'static Loader {
     static LOADER: OnceLock<Loader> = OnceLock::new();
     LOADER.get_or_init(|| {
-        Loader::new(Arc::new(TrialSource), LoaderConfig { limits: limits(), cache_dir: None }).unwrap()
+        Loader::new(Arc::new(TrialSource), LoaderConfig { limits: limits(), ..LoaderConfig::default() })
+            .unwrap()
     })
 }
 
 /// A loader whose brake bites after some milliseconds.
 pub(crate) fn braking_loader() -> Loader {
     let limits = HostLimits { tick: Duration::from_millis(1), brake_ticks: 20, ..limits() };
-    Loader::new(Arc::new(TrialSource), LoaderConfig { limits, cache_dir: None }).unwrap()
+    Loader::new(Arc::new(TrialSource), LoaderConfig { limits, ..LoaderConfig::default() }).unwrap()
 }
 
 pub(crate) fn each(metrics: &[&str]) -> Inputs {
@@ -55,13 +76,38 @@ pub(crate) fn ewma(settings: &str, inputs: Inputs) -> Model {
     Model {
         name: "ewma".to_owned(),
         component: shipped::ewma().digest.clone(),
+        artifact: None,
         settings: settings.to_owned(),
         seed: 0,
         inputs,
+        route: schemas::pipeline::Route::default(),
         threshold: 5.0,
         sample_every: 0,
         fuel_per_row: FUEL,
+        trial: None,
     }
+}
+
+/// A shipped model by name, for metric `a`.
+pub(crate) fn shipped(name: &str, settings: &str) -> Model {
+    let component = shipped::find(name).unwrap().digest.clone();
+    Model { name: name.to_owned(), component, ..ewma(settings, each(&METRICS[..1])) }
+}
+
+/// Verdicts on values of one series that come every so many minutes.
+pub(crate) fn timed(model: &Model, values: &[f64], minutes: i64) -> Vec<Vec<Verdict>> {
+    let mut lane = Lane::new(&load(std::slice::from_ref(model)));
+    let mut flushed = Flushed::default();
+    let mut verdicts = Vec::new();
+    for (row, value) in (0..).zip(values) {
+        let values = [Input { metric: 0, value: Some(*value) }];
+        let reading =
+            Reading { slot: 0, event_time: row * minutes * 60_000_000, offset: row, values: &values };
+        let pushed = lane.push(&reading, |_| METRICS[0]).unwrap();
+        lane.flush(&mut flushed).unwrap();
+        verdicts.push(flushed.verdicts(pushed, 0).to_vec());
+    }
+    verdicts
 }
 
 pub(crate) fn fixture(mode: &str, inputs: Inputs) -> Model {
@@ -72,6 +118,12 @@ pub(crate) fn fixture(mode: &str, inputs: Inputs) -> Model {
         threshold: f64::INFINITY,
         ..ewma("", inputs)
     }
+}
+
+/// As a partition does it.
+pub(crate) fn put_in_force(lane: &mut Lane, set: &ModelSet) {
+    let translated = lane.translate(set).unwrap();
+    lane.configure(set, translated);
 }
 
 pub(crate) fn load(models: &[Model]) -> ModelSet {

@@ -67,12 +67,26 @@ fn class_of_attempt(error: &RequestAttemptError) -> Class {
 
 /// An error of a request as the port's.
 pub(super) fn of(place: &str, error: &ExecutionError) -> StoreError {
-    sorted(place, class(error), error)
+    if is_unauthorized(error) { denied(place, error) } else { sorted(place, class(error), error) }
 }
 
 /// An error of preparing a statement as the port's.
 pub(super) fn of_prepare(place: &str, error: &PrepareError) -> StoreError {
-    sorted(place, class_of_prepare(error), error)
+    let unauthorized = matches!(
+        error,
+        PrepareError::AllAttemptsFailed {
+            first_attempt: RequestAttemptError::DbError(DbError::Unauthorized, _)
+        }
+    );
+    if unauthorized { denied(place, error) } else { sorted(place, class_of_prepare(error), error) }
+}
+
+/// The cluster names the right and the table; what it does not say is how to give it. A place ends with the keyspace.
+fn denied(place: &str, error: &dyn std::fmt::Display) -> StoreError {
+    let keyspace = place.rsplit('/').next().unwrap_or_default();
+    StoreError::Denied(format!(
+        "{place}: {error}. Whoever reads rows needs `GRANT SELECT ON KEYSPACE {keyspace}`, the sink `GRANT MODIFY` too"
+    ))
 }
 
 fn sorted(place: &str, class: Class, error: &dyn std::fmt::Display) -> StoreError {
@@ -124,11 +138,11 @@ pub(super) fn of_session(place: &str, user: Option<&str>, error: &NewSessionErro
         return StoreError::Retry(format!("{place} cannot be reached: {last_connection_error}"));
     };
     match (setup.get_error(), user) {
-        (ConnectionSetupRequestErrorKind::MissingAuthentication, _) => StoreError::Fatal(format!(
+        (ConnectionSetupRequestErrorKind::MissingAuthentication, _) => StoreError::Denied(format!(
             "{place} asks for a login: name a role with `store.user` and `store.password`"
         )),
         (ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, said), Some(user)) => {
-            StoreError::Fatal(format!("{place} refuses the role `{user}` or its password ({said})"))
+            StoreError::Denied(format!("{place} refuses the role `{user}` or its password ({said})"))
         }
         (ConnectionSetupRequestErrorKind::DbError(DbError::ProtocolError, said), _) => {
             StoreError::Fatal(format!("{place} speaks another version of the protocol ({said})"))
@@ -170,7 +184,7 @@ mod tests {
             assert_eq!(class(&error), expected, "{error}");
             let text = match of("a:1/k", &error) {
                 StoreError::Retry(text) if expected != Class::Fatal => text,
-                StoreError::Fatal(text) if expected == Class::Fatal => text,
+                StoreError::Fatal(text) | StoreError::Denied(text) if expected == Class::Fatal => text,
                 other => panic!("{other:?}"),
             };
             assert!(text.starts_with("a:1/k"), "{text}");

@@ -172,6 +172,8 @@ impl From<ScoreRow> for Score {
             warm_up: row.warm_up,
             source_offset: row.source_offset,
             received_at: row.received_at,
+            window: None,
+            window_end: None,
             write_clock: row.write_clock,
         }
     }
@@ -213,6 +215,11 @@ impl TryFrom<AlertRow> for Alert {
             version: absent(Some(row.version)),
             score: row.score,
             threshold: row.threshold,
+            feature: None,
+            expected_low: None,
+            expected_high: None,
+            window: None,
+            window_end: None,
             received_at: row.received_at,
             generation: row.generation,
             write_clock: row.write_clock,

@@ -366,7 +366,7 @@ impl Maker<'_> {
         if !fault::is_unauthorized(error) {
             return fault::of(&self.place, error);
         }
-        StoreError::Fatal(format!(
+        StoreError::Denied(format!(
             "{}: {error}. To make the keyspace `{k}` and its tables takes `GRANT CREATE ON ALL KEYSPACES`, or `ON \
              KEYSPACE {k}` and MODIFY and SELECT there once it exists; programs that only use them take SELECT, and \
              the sink MODIFY too",

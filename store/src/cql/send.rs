@@ -35,6 +35,8 @@ pub(super) struct Counts {
     pub(super) requests: AtomicU64,
     pub(super) repeats: AtomicU64,
     pub(super) overloads: AtomicU64,
+    pub(super) passing: AtomicU64,
+    pub(super) fatal: AtomicU64,
 }
 
 /// What sends.
@@ -73,8 +75,14 @@ impl Sender<'_> {
                 Some(Ok(())) => self.limit.went_well(),
                 Some(Err(Failed { group, attempts, error })) => {
                     let class = fault::class(&error);
+                    let Counts { overloads, passing, fatal, .. } = self.counts;
+                    match class {
+                        Class::Overload => overloads,
+                        Class::Passing => passing,
+                        Class::Fatal => fatal,
+                    }
+                    .fetch_add(1, Ordering::Relaxed);
                     if class == Class::Overload {
-                        self.counts.overloads.fetch_add(1, Ordering::Relaxed);
                         self.limit.overloaded(Instant::now());
                     }
                     let again = class != Class::Fatal

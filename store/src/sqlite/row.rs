@@ -129,6 +129,8 @@ pub(super) fn score(row: &Row<'_>) -> Result<Score> {
         threshold: row.get(8)?,
         warm_up: row.get(9)?,
         received_at: row.get(10)?,
+        window: None,
+        window_end: None,
         write_clock: row.get(11)?,
     })
 }
@@ -169,6 +171,11 @@ pub(super) fn alert(row: &Row<'_>) -> Result<Alert> {
         version: row.get(8)?,
         score: row.get(9)?,
         threshold: row.get(10)?,
+        feature: None,
+        expected_low: None,
+        expected_high: None,
+        window: None,
+        window_end: None,
         received_at: row.get(11)?,
         generation: row.get(12)?,
         write_clock: row.get(13)?,

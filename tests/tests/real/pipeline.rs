@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use e2e::{Cluster, Instance, WAIT_MAX, eventually};
+use schemas::topic::Topic;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ async fn real_topics_are_made_once_and_what_differs_is_told() -> Result<()> {
         let topics = topics["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
         topics.iter().map(|topic| topic["found"].as_str().unwrap_or_default().to_owned()).collect()
     };
-    ensure!(again.code == Some(0) && found(&again.json()?) == ["right"; 10], "{again:?}");
+    ensure!(again.code == Some(0) && found(&again.json()?) == ["right"; Topic::ALL.len()], "{again:?}");
 
     let other = ask(&["topics", "check", "--set", "journal.retention=2d"])?;
     ensure!(other.code == Some(3) && other.stdout.contains("retention.ms"), "{other:?}");

@@ -53,7 +53,12 @@ async fn every_json_output_is_one_document() -> Result<()> {
         let document = done.json().with_context(|| format!("{command:?}"))?;
         ensure!(document.is_object() || document.is_array(), "{command:?}: {document}");
     }
-    for command in [&["config", "print", "--json"][..], &["schema", "list", "--json"]] {
+    for command in [
+        &["config", "print", "--json"][..],
+        &["schema", "list", "--json"],
+        &["model", "list", "--json"],
+        &["model", "test", "ewma", "--json"],
+    ] {
         let done = run(command)?;
         ensure!(done.code == Some(0), "{command:?}: {done:?}");
         done.json().with_context(|| format!("{command:?}"))?;
@@ -69,11 +74,25 @@ fn used_wrongly_is_two_and_says_what_would_be_right() -> Result<()> {
         (&["config", "print", "--set", "time.disorder=10"], "time.disorder"),
         (&["config", "print", "--set", "nothing.here=1"], "nothing"),
         (&["demo", "--for", "soon"], "soon"),
+        (&["model", "test", "no-such-model"], "ewma"),
+        (&["model", "new", "--lang", "cobol", "a-model"], "javascript"),
+        (&["model", "new", "--lang", "c", "A model"], "small letters"),
     ] {
         let done = highwater(args, BOUND)?;
         ensure!(done.code == Some(2), "{args:?}: {done:?}");
         ensure!(done.stderr.contains(told), "{args:?} does not name {told}: {}", done.stderr);
     }
+    Ok(())
+}
+
+#[test]
+fn a_model_that_is_none_is_one_and_a_model_that_does_not_conform_is_three() -> Result<()> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let done = highwater(&["model", "test", manifest], BOUND)?;
+    ensure!(done.code == Some(1) && done.stderr.contains("not a component"), "{done:?}");
+    let placing = concat!(env!("CARGO_MANIFEST_DIR"), "/../scoring/plugins/prebuilt/fixtures.wasm");
+    let done = highwater(&["model", "test", placing, "--settings", r#"{"mode": "place"}"#], BOUND)?;
+    ensure!(done.code == Some(3) && done.stdout.contains("FAILED  any cut into batches"), "{done:?}");
     Ok(())
 }
 

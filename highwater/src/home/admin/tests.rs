@@ -1,7 +1,9 @@
 //! The paths over HTTP, with keys in force.
 
 use super::*;
+use crate::cli::ConfigArgs;
 use crate::client::Client;
+use crate::config::{Base, Settings};
 use crate::home::live::Watched;
 use chassis::admin::{Admin, Readiness};
 use chassis::auth::{Keys, RawAuth};
@@ -50,7 +52,9 @@ async fn served() -> Served {
     let store = Arc::new(store) as Arc<dyn Store>;
     let pipeline = RawPipelineConfig::default().resolve(&|_| None, &mut Problems::default());
     let watched = Watched { processor: true, sink: true };
-    let live = Live::new(journal, codec, store, pipeline.clone(), watched, None).expect("readers");
+    let settings = Settings::load(&ConfigArgs::default(), Base::Run).expect("defaults");
+    let live =
+        Live::new(journal, codec, store, pipeline.clone(), settings.scoring, watched, None).expect("readers");
     let (keys, read, admin) = keys();
     let metrics = chassis::metrics::install("test", "0").expect("once");
     let identity = crate::telemetry::identity("test");

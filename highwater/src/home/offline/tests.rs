@@ -28,6 +28,7 @@ fn home(directory: &Path, audits: &[(u32, Totals)]) -> Arc<SqliteJournal> {
                 generation: 0,
                 snapshot: None,
                 build: "test".to_owned(),
+                trials: Vec::new(),
             };
             let to = TopicPartition { topic: Topic::Audit, partition: *partition };
             NewRecord { to, key: None, value: codec.to_bytes(&audit), headers: Vec::new() }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the foreign interface of librdkafka")]
 
 use super::{Failure, Native, checked, millis, text_of};
+use crate::port::HeaderSource;
 use rdkafka::bindings as c;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
@@ -31,38 +32,37 @@ impl Drop for Queue {
 /// Records, and what else came between them.
 #[derive(Default)]
 pub(in crate::kafka) struct Batch {
-    messages: Vec<*mut c::rd_kafka_message_t>,
+    messages: Vec<Message>,
 }
 
-// SAFETY: messages may be read and destroyed on any thread.
-unsafe impl Send for Batch {}
+/// A record, or what came instead of one: ours until it is dropped.
+#[repr(transparent)]
+pub(in crate::kafka) struct Message(NonNull<c::rd_kafka_message_t>);
 
-/// One element of a batch.
-#[derive(Clone, Copy)]
-pub(in crate::kafka) struct Piece<'a>(&'a c::rd_kafka_message_t);
+// SAFETY: messages may be read and destroyed on any thread.
+unsafe impl Send for Message {}
 
 impl Batch {
     /// Gives back what it holds and takes at most so many from a queue: the first when it comes, within `wait`, the
     /// others if they are there.
     pub(in crate::kafka) fn take(&mut self, queue: &Queue, wait: Duration, max: usize) {
-        self.clear();
+        self.messages.clear();
         if max == 0 {
             return;
         }
         // SAFETY: the queue is alive; the message is ours until it is destroyed.
         let first = unsafe { c::rd_kafka_consume_queue(queue.0.as_ptr(), millis(wait)) };
-        if first.is_null() {
-            return;
-        }
+        let Some(first) = NonNull::new(first) else { return };
         self.messages.reserve(max);
-        self.messages.push(first);
+        self.messages.push(Message(first));
         let room = self.messages.spare_capacity_mut();
         let room_len = room.len().min(max - 1);
         if room_len == 0 {
             return;
         }
         // The batch call alone would wait until all were there.
-        // SAFETY: it writes at most `room_len` pointers into room that is reserved, and says how many.
+        // SAFETY: it writes at most `room_len` pointers, none of them null, into room that is reserved, and says how
+        // many; a `Message` is such a pointer.
         unsafe {
             let taken =
                 c::rd_kafka_consume_batch_queue(queue.0.as_ptr(), 0, room.as_mut_ptr().cast(), room_len);
@@ -72,84 +72,88 @@ impl Batch {
     }
 
     /// Everything, in order.
-    pub(in crate::kafka) fn pieces(&self) -> impl ExactSizeIterator<Item = Piece<'_>> {
-        // SAFETY: every pointer is a message that is ours until `clear`.
-        self.messages.iter().map(|message| Piece(unsafe { &**message }))
-    }
-
-    fn clear(&mut self) {
-        for message in self.messages.drain(..) {
-            // SAFETY: ours, given back once.
-            unsafe { c::rd_kafka_message_destroy(message) };
-        }
+    pub(in crate::kafka) fn messages(&self) -> &[Message] {
+        &self.messages
     }
 }
 
-impl Drop for Batch {
+impl Drop for Message {
     fn drop(&mut self) {
-        self.clear();
+        // SAFETY: ours, given back once.
+        unsafe { c::rd_kafka_message_destroy(self.0.as_ptr()) };
     }
 }
 
-impl<'a> Piece<'a> {
-    /// Whether both are of the same topic of one client, without comparing names.
-    pub(in crate::kafka) fn same_topic(self, other: Self) -> bool {
-        std::ptr::eq(self.0.rkt, other.0.rkt)
+impl Message {
+    const fn of(&self) -> &c::rd_kafka_message_t {
+        // SAFETY: alive until it is dropped.
+        unsafe { self.0.as_ref() }
     }
 
-    /// The topic's name; none where the piece concerns no topic.
-    pub(in crate::kafka) fn topic(self) -> Option<&'a CStr> {
-        if self.0.rkt.is_null() {
+    /// Whether both are records, and of the same partition of one topic; names are not compared.
+    pub(in crate::kafka) fn are_records_of_one(&self, other: &Self) -> bool {
+        let (one, other) = (self.of(), other.of());
+        one.partition == other.partition
+            && std::ptr::eq(one.rkt, other.rkt)
+            && one.err == NO_ERROR
+            && other.err == NO_ERROR
+    }
+
+    /// The topic's name; none where it concerns no topic.
+    pub(in crate::kafka) fn topic(&self) -> Option<&CStr> {
+        let topic = self.of().rkt;
+        if topic.is_null() {
             return None;
         }
         // SAFETY: the message holds a reference to its topic, whose name is terminated.
-        Some(unsafe { CStr::from_ptr(c::rd_kafka_topic_name(self.0.rkt)) })
+        Some(unsafe { CStr::from_ptr(c::rd_kafka_topic_name(topic)) })
     }
 
     /// Partition.
-    pub(in crate::kafka) const fn partition(self) -> i32 {
-        self.0.partition
+    pub(in crate::kafka) const fn partition(&self) -> i32 {
+        self.of().partition
     }
 
     /// Offset; of an error, where it happened.
-    pub(in crate::kafka) const fn offset(self) -> i64 {
-        self.0.offset
+    pub(in crate::kafka) const fn offset(&self) -> i64 {
+        self.of().offset
     }
 
     /// None for a record.
-    pub(in crate::kafka) fn failure(self) -> Option<Failure> {
-        let failure = checked(self.0.err).err()?;
+    pub(in crate::kafka) fn failure(&self) -> Option<Failure> {
+        let failure = checked(self.of().err).err()?;
         // SAFETY: an error's payload is its text.
-        let text = unsafe { text_of(c::rd_kafka_message_errstr(std::ptr::from_ref(self.0))) };
+        let text = unsafe { text_of(c::rd_kafka_message_errstr(self.0.as_ptr())) };
         Some(Failure { text, ..failure })
     }
 
     /// Value; empty where there is none.
-    pub(in crate::kafka) fn value(self) -> &'a [u8] {
+    pub(in crate::kafka) fn value(&self) -> &[u8] {
         // SAFETY: as long as said, alive as long as the message.
-        unsafe { slice_of(self.0.payload, self.0.len) }.unwrap_or_default()
+        unsafe { slice_of(self.of().payload, self.of().len) }.unwrap_or_default()
     }
 
     /// Key.
-    pub(in crate::kafka) fn key(self) -> Option<&'a [u8]> {
+    pub(in crate::kafka) fn key(&self) -> Option<&[u8]> {
         // SAFETY: as above.
-        unsafe { slice_of(self.0.key, self.0.key_len) }
+        unsafe { slice_of(self.of().key, self.of().key_len) }
     }
 
     /// Milliseconds since the epoch, as the broker stamped them; none: it has none.
-    pub(in crate::kafka) fn timestamp(self) -> Option<i64> {
+    pub(in crate::kafka) fn timestamp(&self) -> Option<i64> {
         // SAFETY: the message is alive; its kind of time is not asked for.
-        let millis = unsafe { c::rd_kafka_message_timestamp(self.0, std::ptr::null_mut()) };
+        let millis = unsafe { c::rd_kafka_message_timestamp(self.0.as_ptr(), std::ptr::null_mut()) };
         (millis >= 0).then_some(millis)
     }
+}
 
-    /// Appends the headers; those whose names are no text are left out.
-    pub(in crate::kafka) fn headers(self, into: &mut Vec<(&'a str, &'a [u8])>) {
+/// librdkafka takes them apart when it is asked, with a buffer for each record, also for one that has none.
+impl HeaderSource for Message {
+    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the headers belong to the message and live as long; the index bounds the loop.
         unsafe {
-            // "None" is the common answer: it must cost no error value.
-            if c::rd_kafka_message_headers(self.0, &raw mut headers) != NO_ERROR {
+            if c::rd_kafka_message_headers(self.0.as_ptr(), &raw mut headers) != NO_ERROR {
                 return;
             }
             for index in 0.. {
@@ -167,7 +171,7 @@ impl<'a> Piece<'a> {
                     return;
                 }
                 if let Ok(name) = CStr::from_ptr(name).to_str() {
-                    into.push((name, slice_of(value.cast_mut(), length).unwrap_or_default()));
+                    visit(name, slice_of(value.cast_mut(), length).unwrap_or_default());
                 }
             }
         }

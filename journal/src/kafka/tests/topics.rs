@@ -1,19 +1,18 @@
 //! Topics for one test, under a prefix that no other test has.
 
 use crate::kafka::KafkaConfig;
-use crate::kafka::topics::{Found, Plan, block_on, create};
+use crate::kafka::topics::{Found, Plan, block_on, create, delete};
 use crate::port::TopicPartition;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use schemas::topic::Topic;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// The topics; removed when it is dropped.
 pub(super) struct Topics {
-    prefix: String,
+    config: KafkaConfig,
     admin: AdminClient<DefaultClientContext>,
 }
 
@@ -24,28 +23,23 @@ impl Topics {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let prefix = format!("t{since}-{}.", NEXT.fetch_add(1, Ordering::Relaxed));
         let plan = Plan { partitions: Some(partitions), copies: Some(1), ..Plan::default() };
-        for line in
-            create(&KafkaConfig { prefix: prefix.clone(), ..KafkaConfig::new(broker) }, &plan).unwrap()
-        {
+        let config = KafkaConfig { prefix, ..KafkaConfig::new(broker) };
+        for line in create(&config, &plan).unwrap() {
             assert_eq!(line.found, Found::Made, "{line:?}");
         }
         let admin = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
-        Self { prefix, admin }
-    }
-
-    fn names(&self) -> Vec<String> {
-        Topic::ALL.iter().map(|topic| format!("{}{topic}", self.prefix)).collect()
+        Self { config, admin }
     }
 
     /// What stands before each name.
     pub(super) fn prefix(&self) -> &str {
-        &self.prefix
+        &self.config.prefix
     }
 
     /// Removes every record of a partition.
     pub(super) fn delete_records(&self, of: TopicPartition) {
         let mut list = TopicPartitionList::new();
-        let name = format!("{}{}", self.prefix, of.topic);
+        let name = format!("{}{}", self.config.prefix, of.topic);
         list.add_partition_offset(&name, i32::try_from(of.partition).unwrap(), Offset::End).unwrap();
         block_on(self.admin.delete_records(&list, &options())).unwrap();
     }
@@ -53,9 +47,7 @@ impl Topics {
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        let names = self.names();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let _ = block_on(self.admin.delete_topics(&names, &options()));
+        let _ = delete(&self.config);
     }
 }
 

@@ -4,7 +4,9 @@
 use super::bench::{self, Bench, alert, at, until, window};
 use super::complete;
 use journal::memory::faults::{Call, Fault, Rates, next, seeded};
+use journal::port::Journal;
 use schemas::topic::Topic;
+use std::time::Duration;
 
 fn filled() -> Bench {
     let bench = Bench::new();
@@ -82,5 +84,23 @@ fn a_schema_table_that_does_not_answer_makes_no_dead_letters() {
     let sink = bench.start(bench::quick());
     until("both are stored", || complete(&bench, place) && bench.stored().alerts == 2);
     assert!(bench.journal().topic(Topic::DeadLetters).is_empty());
+    sink.stop();
+}
+
+#[test]
+fn a_membership_that_was_taken_over_is_taken_again() {
+    let bench = Bench::new();
+    let place = at(Topic::Alerts, 0);
+    bench.append(place, [bench.codec.to_bytes(&alert("d", 1))]);
+    let sink = bench.start_as("one", bench::quick());
+    until("the first is stored", || bench.stored().alerts == 1);
+    let mut other = bench.journal().consumer(crate::GROUP, "one", &crate::TOPICS).unwrap();
+    other.poll(Duration::ZERO, 1, &mut |_| {}).unwrap();
+    other.leave(&mut |_| {}).unwrap();
+    drop(other);
+    bench.append(place, [bench.codec.to_bytes(&alert("d", 2))]);
+    until("the next is stored", || bench.stored().alerts == 2);
+    until("it is committed", || bench.committed()[&place].written == 2);
+    assert!(sink.handle.books().unwrap().balanced());
     sink.stop();
 }

@@ -63,6 +63,8 @@ impl Model {
             }
             let accumulated = track.accumulate(pane, series.metric);
             let greatest = track.newest.get(&series.metric).copied();
+            let revises = matches!(kind, Kind::Early | Kind::Retracted { .. });
+            let completes = pane.open && !pane.completed_before;
             to.0.push(Event::Row(Row::of(&Emission {
                 slot: Slot(slot),
                 metric: Metric(series.metric),
@@ -73,6 +75,7 @@ impl Model {
                 revision: series.revision + 1,
                 kind,
                 newest: greatest.is_none_or(|greatest| start >= greatest),
+                first: !revises && (completes || series.revision == 0),
                 stats: accumulated.stats,
                 scores: &accumulated.scores,
                 contributed_at: pane.contributed_at,

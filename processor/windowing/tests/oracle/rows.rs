@@ -38,6 +38,7 @@ pub(crate) struct Row {
     pub(crate) revision: u32,
     pub(crate) kind: Kind,
     pub(crate) newest: bool,
+    pub(crate) first: bool,
     /// Values, nulls.
     pub(crate) counts: [u64; 2],
     /// Sum, min, max, first, last, mean, m2.
@@ -63,6 +64,7 @@ impl Row {
             revision: emission.revision,
             kind: emission.kind,
             newest: emission.newest,
+            first: emission.first,
             counts: [count, nulls],
             numbers: [sum, min, max, first, last, mean, m2].map(Bits::from),
             scores: emission.scores.iter().map(score).collect(),

@@ -119,6 +119,15 @@ pub(super) fn audit() -> Audit {
         generation: 7,
         snapshot: Some(locator()),
         build: text("b"),
+        trials: vec![TrialCounts {
+            model: text("m"),
+            version: text("v"),
+            stage: text("shadow"),
+            rows: 3,
+            compared: 2,
+            alerts_trial: 1,
+            ..TrialCounts::default()
+        }],
     }
 }
 
@@ -135,13 +144,28 @@ pub(super) fn commit_metadata() -> CommitMetadata {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn shadow() -> Shadow {
+    Shadow {
+        device_id: text("d"),
+        model: text("z"),
+        version: text("ab"),
+        metric: text("t"),
+        event_time: 1,
+        value: None,
+        score: 0.25,
+        threshold: 3.0,
+        warm_up: true,
+        served_score: Some(0.5),
+        source_offset: 8,
+        received_at: 2,
+        window: Some(text("w")),
+        window_end: Some(7),
+        write_clock: 3,
+    }
 }
 
-#[test]
-fn bytes_are_what_they_were() {
-    let score = Score {
+fn score() -> Score {
+    Score {
         device_id: text("d"),
         model: text("z"),
         version: text("ab"),
@@ -153,9 +177,14 @@ fn bytes_are_what_they_were() {
         warm_up: true,
         source_offset: 8,
         received_at: 2,
+        window: Some(text("w")),
+        window_end: Some(7),
         write_clock: 3,
-    };
-    let alert = Alert {
+    }
+}
+
+fn alert() -> Alert {
+    Alert {
         device_id: text("d"),
         id: text("0-8-0"),
         kind: AlertKind::Stalled,
@@ -167,10 +196,23 @@ fn bytes_are_what_they_were() {
         version: None,
         score: None,
         threshold: None,
+        feature: Some(text("mean")),
+        expected_low: Some(0.5),
+        expected_high: None,
+        window: None,
+        window_end: Some(7),
         received_at: 2,
         generation: 3,
         write_clock: 4,
-    };
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn bytes_are_what_they_were() {
     let control = Control {
         generation: 1,
         pipeline: Some(text("{}")),
@@ -188,6 +230,7 @@ fn bytes_are_what_they_were() {
         sha256: vec![0xab],
     };
     let chunk = crate::contract::SnapshotChunk { bytes: vec![1, 2, 3] };
+    let piece = ModelPiece { digest: text("ab"), index: 1, count: 2, bytes: vec![7], signature: None };
     let written = [
         ("reading", bytes_of(&reading())),
         ("tick", bytes_of(&Raw::Tick)),
@@ -197,12 +240,14 @@ fn bytes_are_what_they_were() {
         ("aggregate", bytes_of(&aggregate())),
         ("late", bytes_of(&late())),
         ("dead letter", bytes_of(&dead_letter())),
-        ("score", bytes_of(&score)),
-        ("alert", bytes_of(&alert)),
+        ("score", bytes_of(&score())),
+        ("alert", bytes_of(&alert())),
         ("header", bytes_of(&header)),
         ("chunk", bytes_of(&chunk)),
         ("audit", bytes_of(&audit())),
         ("commit metadata", bytes_of(&commit_metadata())),
+        ("shadow", bytes_of(&shadow())),
+        ("model piece", bytes_of(&piece)),
     ];
     let written: Vec<_> = written.iter().map(|(name, bytes)| format!("{name}: {}", hex(bytes))).collect();
     let golden: Vec<_> = include_str!("golden.txt").lines().collect();

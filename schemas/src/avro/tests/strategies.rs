@@ -154,8 +154,9 @@ pub(crate) fn aggregate() -> impl Strategy<Value = Aggregate> {
 
 pub(crate) fn score() -> impl Strategy<Value = Score> {
     let names = (text(), text(), text(), text());
-    (names, vec(any::<i64>(), 4), of(number()), number(), number(), any::<bool>()).prop_map(
-        |((device_id, model, version, metric), times, value, score, threshold, warm_up)| Score {
+    let window = (of(text()), of(any::<i64>()));
+    (names, vec(any::<i64>(), 4), of(number()), number(), number(), any::<bool>(), window).prop_map(
+        |((device_id, model, version, metric), times, value, score, threshold, warm_up, window)| Score {
             device_id,
             model,
             version,
@@ -167,6 +168,8 @@ pub(crate) fn score() -> impl Strategy<Value = Score> {
             warm_up,
             source_offset: times[1],
             received_at: times[2],
+            window: window.0,
+            window_end: window.1,
             write_clock: times[3],
         },
     )
@@ -175,8 +178,15 @@ pub(crate) fn score() -> impl Strategy<Value = Score> {
 pub(crate) fn alert() -> impl Strategy<Value = Alert> {
     let names = (text(), text(), text(), of(text()), of(text()), of(text()));
     let numbers = (of(number()), of(number()), of(number()));
-    (names, prop::sample::select(AlertKind::ALL), numbers, vec(any::<i64>(), 4)).prop_map(
-        |((device_id, id, message, metric, model, version), kind, (value, score, threshold), times)| Alert {
+    let reason = (of(text()), of(number()), of(number()), of(text()), of(any::<i64>()));
+    (names, prop::sample::select(AlertKind::ALL), numbers, reason, vec(any::<i64>(), 4)).prop_map(
+        |(
+            (device_id, id, message, metric, model, version),
+            kind,
+            (value, score, threshold),
+            reason,
+            times,
+        )| Alert {
             device_id,
             id,
             kind,
@@ -188,6 +198,11 @@ pub(crate) fn alert() -> impl Strategy<Value = Alert> {
             version,
             score,
             threshold,
+            feature: reason.0,
+            expected_low: reason.1,
+            expected_high: reason.2,
+            window: reason.3,
+            window_end: reason.4,
             received_at: times[1],
             generation: times[2],
             write_clock: times[3],
@@ -288,9 +303,54 @@ fn totals() -> impl Strategy<Value = Totals> {
     })
 }
 
+fn trial_counts() -> impl Strategy<Value = TrialCounts> {
+    (vec(text(), 3), vec(any::<i64>(), 9)).prop_map(|(texts, n)| TrialCounts {
+        model: texts[0].clone(),
+        version: texts[1].clone(),
+        stage: texts[2].clone(),
+        rows: n[0],
+        compared: n[1],
+        failed_active: n[2],
+        failed_trial: n[3],
+        alerts_active: n[4],
+        alerts_trial: n[5],
+        alerts_both: n[6],
+        fuel_active: n[7],
+        fuel_trial: n[8],
+    })
+}
+
+pub(crate) fn shadow() -> impl Strategy<Value = Shadow> {
+    (vec(text(), 4), of(any::<f64>()), vec(-1e9..1e9, 2), any::<bool>(), of(-1e9..1e9), vec(any::<i64>(), 4))
+        .prop_map(|(texts, value, n, warm_up, served_score, at)| Shadow {
+            device_id: texts[0].clone(),
+            model: texts[1].clone(),
+            version: texts[2].clone(),
+            metric: texts[3].clone(),
+            event_time: at[0],
+            value: value.filter(|value| !value.is_nan()),
+            score: n[0],
+            threshold: n[1],
+            warm_up,
+            served_score,
+            source_offset: at[1],
+            received_at: at[2],
+            window: served_score.map(|_| texts[0].clone()),
+            window_end: served_score.map(|_| at[3]),
+            write_clock: at[3],
+        })
+}
+
+pub(crate) fn model_piece() -> impl Strategy<Value = ModelPiece> {
+    (text(), any::<i32>(), any::<i32>(), bytes(), of(text())).prop_map(
+        |(digest, index, count, bytes, signature)| ModelPiece { digest, index, count, bytes, signature },
+    )
+}
+
 pub(crate) fn audit() -> impl Strategy<Value = Audit> {
-    (any::<i32>(), vec(any::<i64>(), 4), totals(), bytes(), of(locator()), text()).prop_map(
-        |(partition, n, totals, digest, snapshot, build)| Audit {
+    let trials = vec(trial_counts(), 0..3);
+    (any::<i32>(), vec(any::<i64>(), 4), totals(), bytes(), of(locator()), text(), trials).prop_map(
+        |(partition, n, totals, digest, snapshot, build, trials)| Audit {
             partition,
             from: n[0],
             to: n[1],
@@ -300,6 +360,7 @@ pub(crate) fn audit() -> impl Strategy<Value = Audit> {
             generation: n[3],
             snapshot,
             build,
+            trials,
         },
     )
 }

@@ -1,11 +1,15 @@
-//! What every Rust guest needs: the bindings of the world `scorer` and a panic hook that tells the host why.
-//! Does not live here: any algorithm.
+//! What every Rust guest needs: the bindings of the world `scorer`, a panic hook that tells the host why, and what models
+//! of one value have in common.
+//! Does not live here: any detector.
 //!
 //! ```ignore
 //! struct Ewma;
 //! impl guest::Model for Ewma { .. }
 //! guest::export!(Ewma with_types_in guest::bindings);
 //! ```
+
+pub mod habit;
+pub mod univariate;
 
 /// Generated from `scoring/wit`.
 #[allow(missing_docs, reason = "generated; the contract is documented in the WIT")]

@@ -48,6 +48,13 @@ fn fatal<T: fmt::Debug>(outcome: Result<T, StoreError>) -> String {
     }
 }
 
+fn denied<T: fmt::Debug>(outcome: Result<T, StoreError>) -> String {
+    match outcome {
+        Err(StoreError::Denied(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn services_need_no_more_than_to_read_and_the_sink_to_modify() {
     let Some(config) = secured("services_need_no_more_than_to_read_and_the_sink_to_modify") else { return };
@@ -64,12 +71,12 @@ fn services_need_no_more_than_to_read_and_the_sink_to_modify() {
     assert_eq!(page.device("d").unwrap().unwrap().alerts, Some(0));
     assert_eq!(page.devices(&first(9)).unwrap().items.len(), 1);
     assert_eq!(page.count().unwrap().windows, 1);
-    let said = fatal(page.write(&write));
+    let said = denied(page.write(&write));
     assert!(said.contains("MODIFY") && said.contains(&config.keyspace), "{said}");
 
     // One right less: it cannot even look at the version.
     for (name, rights) in [("writer", &["MODIFY"][..]), ("none", &[])] {
-        let said = fatal(CqlStore::open(role(&admin, name, rights)));
+        let said = denied(CqlStore::open(role(&admin, name, rights)));
         assert!(said.contains("SELECT") && said.contains(&config.keyspace), "{said}");
     }
 }
@@ -80,7 +87,7 @@ fn who_may_not_create_is_told_who_may() {
     let _tidy = Tidy(config.clone(), &["sink"]);
     let admin = Client::new(&config);
     let sink = CqlConfig { create: true, ..role(&admin, "sink", &[]) };
-    let said = fatal(CqlStore::open(sink.clone()));
+    let said = denied(CqlStore::open(sink.clone()));
     assert!(said.contains("GRANT CREATE ON ALL KEYSPACES") && said.contains(&config.keyspace), "{said}");
     migrate(config.clone()).unwrap();
     for right in ["SELECT", "MODIFY"] {
@@ -96,10 +103,10 @@ fn who_may_not_create_is_told_who_may() {
 #[test]
 fn a_login_that_is_refused_is_said_without_its_password() {
     let Some(config) = secured("a_login_that_is_refused_is_said_without_its_password") else { return };
-    let said = fatal(CqlStore::open(CqlConfig { login: None, ..config.clone() }));
+    let said = denied(CqlStore::open(CqlConfig { login: None, ..config.clone() }));
     assert!(said.contains("asks for a login") && said.contains(&config.nodes[0]), "{said}");
     let login = Some(Login { user: "nobody".to_owned(), password: "hunter2".to_owned() });
-    let said = fatal(CqlStore::open(CqlConfig { login, ..config }));
+    let said = denied(CqlStore::open(CqlConfig { login, ..config }));
     assert!(said.contains("refuses the role `nobody`") && !said.contains("hunter2"), "{said}");
 }
 

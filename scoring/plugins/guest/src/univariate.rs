@@ -1,0 +1,170 @@
+//! Models that score one value at a time: everything that is not their arithmetic.
+
+use crate::{
+    Batch, Descriptor, Fault, Feature, MissingRule, Output, Role, RowFlags, Scored, StateId, Traits,
+};
+use serde::de::DeserializeOwned;
+use std::sync::OnceLock;
+
+/// A number of a slab: a little-endian float.
+pub type Word = [u8; 8];
+
+/// One value in, one score out, and a slab of words for each series. [`export_univariate`](crate::export_univariate)
+/// makes a component of it.
+pub trait Univariate: 'static {
+    /// Of the model's `settings`, JSON; unknown names should be refused.
+    type Settings: Default + DeserializeOwned + Send + Sync;
+    /// Name of the component, and of its state.
+    const NAME: &'static str;
+    /// Version of the component.
+    const VERSION: &'static str;
+    /// Changes with the meaning of the slab.
+    const REVISION: u32;
+    /// Name of the score.
+    const SCORE: &'static str;
+    /// Greatest score; the least is 0.
+    const SCORE_MAX: f64;
+
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    fn check(settings: &Self::Settings) -> Result<(), String>;
+
+    /// Words of a slab.
+    fn words(settings: &Self::Settings) -> usize;
+
+    /// Rows of a series before its scores mean something.
+    fn warm_up_rows(settings: &Self::Settings) -> u32;
+
+    /// Scores a value and learns it. The first word of the slab counts the rows that were learned.
+    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Self::Settings) -> f64;
+}
+
+/// A number of a slab.
+#[must_use]
+pub fn get(slab: &[Word], at: usize) -> f64 {
+    slab.get(at).map_or(0.0, |word| f64::from_le_bytes(*word))
+}
+
+/// Changes a number of a slab.
+pub fn put(slab: &mut [Word], at: usize, number: f64) {
+    if let Some(word) = slab.get_mut(at) {
+        *word = number.to_le_bytes();
+    }
+}
+
+/// `configure` of the contract.
+///
+/// # Errors
+/// Settings that do not read or make no sense, an artifact, a second call.
+pub fn configure<M: Univariate>(
+    text: &str,
+    artifact: Option<&[u8]>,
+    settings: &OnceLock<M::Settings>,
+) -> Result<(), Fault> {
+    crate::report_panics();
+    if artifact.is_some() {
+        return Err(Fault::BadConfig("takes no artifact".to_owned()));
+    }
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    let (read, _): (M::Settings, _) =
+        serde_json_core::from_str(text).map_err(|error| Fault::BadConfig(error.to_string()))?;
+    M::check(&read).map_err(Fault::BadConfig)?;
+    settings.set(read).map_err(|_| Fault::Internal("configured twice".to_owned()))
+}
+
+/// `describe` of the contract.
+#[must_use]
+pub fn describe<M: Univariate>(settings: &M::Settings) -> Descriptor {
+    Descriptor {
+        name: M::NAME.to_owned(),
+        version: M::VERSION.to_owned(),
+        features: vec![Feature { name: "value".to_owned(), unit: None, missing: MissingRule::SkipRow }],
+        outputs: vec![Output {
+            name: M::SCORE.to_owned(),
+            role: Role::Score,
+            min: Some(0.0),
+            max: Some(M::SCORE_MAX),
+        }],
+        state: StateId { schema: M::NAME.to_owned(), revision: M::REVISION },
+        stride: 8 * M::words(settings) as u32,
+        accepts: Vec::new(),
+        warm_up_rows: M::warm_up_rows(settings),
+        traits: Traits::LEARNS | Traits::BATCH_INVARIANT | Traits::DETERMINISTIC,
+    }
+}
+
+/// `score` of the contract.
+///
+/// # Errors
+/// A slab of another size, a row of a series that was not passed.
+pub fn score<M: Univariate>(
+    rows: Batch,
+    mut state: Vec<u8>,
+    settings: &M::Settings,
+) -> Result<Scored, Fault> {
+    let (all, rest) = state.as_chunks_mut::<8>();
+    let words = M::words(settings);
+    if !rest.is_empty() || all.len() % words != 0 {
+        return Err(Fault::BadState("not a multiple of the stride".to_owned()));
+    }
+    let warm_up_rows = f64::from(M::warm_up_rows(settings));
+    let mut values = rows.values;
+    let mut row_flags = vec![0; values.len()];
+    let columns = values.iter_mut().zip(&mut row_flags).zip(rows.slot.iter().zip(&rows.event_time));
+    for ((value, flags), (slot, event_time)) in columns {
+        let from = *slot as usize * words;
+        let Some(slab) = all.get_mut(from..from + words) else {
+            return Err(Fault::BadInput("a row names a series that was not passed".to_owned()));
+        };
+        if get(slab, 0) < warm_up_rows {
+            *flags = RowFlags::WARM_UP.bits();
+        }
+        *value = M::fold(slab, *value, *event_time, settings);
+    }
+    Ok(Scored { values, row_flags, state })
+}
+
+/// `upgrade-state` of the contract, for models that have had one form of state only.
+///
+/// # Errors
+/// Always.
+pub fn upgrade_state(source: &StateId) -> Result<Vec<u8>, Fault> {
+    Err(Fault::BadState(format!("cannot read {} revision {}", source.schema, source.revision)))
+}
+
+/// Makes a component of a [`Univariate`].
+#[macro_export]
+macro_rules! export_univariate {
+    ($model:ty) => {
+        struct Component;
+
+        static SETTINGS: std::sync::OnceLock<<$model as $crate::univariate::Univariate>::Settings> =
+            std::sync::OnceLock::new();
+
+        fn settings() -> &'static <$model as $crate::univariate::Univariate>::Settings {
+            SETTINGS.get().expect("the host configures first")
+        }
+
+        impl $crate::Model for Component {
+            fn configure(text: String, artifact: Option<Vec<u8>>, _seed: u64) -> Result<(), $crate::Fault> {
+                $crate::univariate::configure::<$model>(&text, artifact.as_deref(), &SETTINGS)
+            }
+
+            fn describe() -> $crate::Descriptor {
+                $crate::univariate::describe::<$model>(settings())
+            }
+
+            fn score(rows: $crate::Batch, state: Vec<u8>) -> Result<$crate::Scored, $crate::Fault> {
+                $crate::univariate::score::<$model>(rows, state, settings())
+            }
+
+            fn upgrade_state(source: $crate::StateId, _: u32, _: Vec<u8>) -> Result<Vec<u8>, $crate::Fault> {
+                $crate::univariate::upgrade_state(&source)
+            }
+        }
+
+        $crate::export!(Component with_types_in $crate::bindings);
+    };
+}
