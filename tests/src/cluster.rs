@@ -2,7 +2,8 @@
 //! servers that all tests share, and its services as processes.
 
 use crate::binary::{Finished, highwater};
-use crate::instance::{Addresses, Instance, free_ports};
+use crate::instance::{Addresses, Instance};
+use crate::ports::free_ports;
 use crate::ledger::Place;
 use crate::real::{self, real};
 use anyhow::{Context, Result, ensure};

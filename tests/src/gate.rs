@@ -300,7 +300,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_named_is_held_and_everything_else_passes() {
         let (broker, _answering) = broker().await;
-        let port = crate::instance::free_ports::<1>().unwrap()[0];
+        let port = crate::ports::free_ports::<1>().unwrap()[0];
         let gate = Gate::open(&format!("127.0.0.1:{port}"), &broker).await.unwrap();
         let mut stream = TcpStream::connect(gate.address()).await.unwrap();
         assert_eq!(ask(&mut stream, &request(Api::EndTxn, 1, "")).await, Some(1));

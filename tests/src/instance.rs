@@ -1,11 +1,11 @@
 //! A running instance and its data directory.
 
 use crate::binary::{Finished, command, highwater};
+use crate::ports::free_ports;
 use crate::wait::{WAIT_MAX, eventually};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use reqwest::Method;
 use serde_json::Value;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -142,21 +142,6 @@ impl Home {
             &[],
         )
     }
-}
-
-/// Ports that nobody has now.
-///
-/// # Errors
-/// When the network refuses.
-pub(crate) fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
-    // Held together, so that they differ.
-    let open = |_| TcpListener::bind("127.0.0.1:0").context("looking for a free port");
-    let listeners = (0..COUNT).map(open).collect::<Result<Vec<_>>>()?;
-    let mut ports = [0; COUNT];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr().context("asking for a port")?.port();
-    }
-    Ok(ports)
 }
 
 /// Where the services of an instance's home listen.

@@ -18,6 +18,7 @@ mod gate;
 mod instance;
 pub mod ledger;
 pub mod past;
+mod ports;
 mod proxy;
 mod real;
 mod results;
