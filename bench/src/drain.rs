@@ -1,15 +1,19 @@
 //! The fold over a workload, as the worker runs it: one partition, a cut every so many records.
 
 use crate::workload::Records;
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use journal::port::{Headers, NewRecord, RecordRef};
 use processor::outputs::Outputs;
 use processor::state::PartitionState;
-use processor::step::{NoModels, Tools};
+use processor::step::{Models, Tools};
 use schemas::Micros;
 use schemas::codec::Codec;
-use schemas::pipeline::{ClockAhead, Limits, Metrics, Pipeline, TimeRules, Window, WindowKind};
+use schemas::pipeline::{
+    ClockAhead, Inputs, Limits, Metrics, Model, Pipeline, Route, TimeRules, Window, WindowKind,
+};
 use schemas::record::{Control, Raw};
+use scoring::shipped::{self, Shipped};
+use scoring::{Loader, LoaderConfig};
 use std::sync::Arc;
 
 /// Records between two cuts.
@@ -51,6 +55,36 @@ pub fn pipeline(lateness: Micros) -> Pipeline {
     }
 }
 
+/// The same, and the shipped `ewma` scores the metric of every reading.
+///
+/// # Errors
+/// When no such model is shipped.
+pub fn scored(lateness: Micros) -> Result<Pipeline> {
+    let model = Model {
+        name: "ewma".into(),
+        component: shipped::find("ewma").context("no `ewma` is shipped")?.digest.clone(),
+        artifact: None,
+        settings: "{}".into(),
+        seed: 0,
+        inputs: Inputs::Each(vec!["temperature".into()]),
+        route: Route::default(),
+        threshold: 6.0,
+        // As a configuration has it that says nothing else.
+        sample_every: 100,
+        fuel_per_row: 1_000_000,
+        trial: None,
+    };
+    Ok(Pipeline { models: vec![model], ..pipeline(lateness) })
+}
+
+/// Where models come from. It keeps what it has compiled.
+///
+/// # Errors
+/// When there is no engine to be had.
+pub fn models() -> Result<Arc<dyn Models>> {
+    Ok(Arc::new(Loader::new(Arc::new(Shipped), LoaderConfig::default())?))
+}
+
 /// A partition that folds.
 pub struct Drain {
     state: PartitionState,
@@ -59,17 +93,19 @@ pub struct Drain {
     sealed: Vec<NewRecord>,
     offset: i64,
     emitted: u64,
+    scored: bool,
 }
 
 impl Drain {
-    /// An empty partition, configured.
+    /// An empty partition, configured; `models` has what the pipeline names.
     ///
     /// # Errors
     /// When the configuration is not taken.
-    pub fn new(codec: &Codec, pipeline: &Pipeline) -> Result<Self> {
+    pub fn new(codec: &Codec, pipeline: &Pipeline, models: Arc<dyn Models>) -> Result<Self> {
         let mut drain = Self {
             state: PartitionState::new(0, 1, 0),
-            tools: Tools::new(codec.clone(), Arc::new(NoModels)),
+            tools: Tools::new(codec.clone(), models),
+            scored: !pipeline.models.is_empty(),
             outputs: Outputs::new(codec.clone()),
             sealed: Vec::new(),
             offset: 0,
@@ -116,7 +152,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Checks that every reading was aggregated; returns how many results there were.
+    /// Checks that every reading was aggregated, and scored if there is a model; returns how many results there were.
     ///
     /// # Errors
     /// The books, when it was not.
@@ -126,6 +162,8 @@ impl Drain {
             totals.aggregated == i64::try_from(readings)?,
             "not every reading was aggregated: {totals:?}"
         );
+        let scored = if self.scored { readings } else { 0 };
+        ensure!(totals.scored == i64::try_from(scored)?, "not every reading was scored: {totals:?}");
         ensure!(self.emitted > 0, "no window was emitted");
         Ok(self.emitted)
     }

@@ -500,7 +500,7 @@ impl LaneModel {
             flushed.verdicts[*cell as usize * flushed.models + index] = *verdict;
         }
         for (row, expected) in self.runner.expected.drain(..) {
-            flushed.expected.push((self.queue.cell[row], index, expected));
+            flushed.expected.push((index, self.queue.cell[row], expected));
         }
         for FailedCall { row, failure, detail, .. } in self.runner.failures.drain(..) {
             let (row, value) = flushed.locate(self.queue.cell[row]);

@@ -49,8 +49,8 @@ pub struct Flushed {
     /// Value -> model -> verdict.
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) failures: Vec<FailedRow>,
-    /// Value, model, and what the model would have expected; of those over the threshold.
-    pub(crate) expected: Vec<(u32, usize, [Option<f64>; 2])>,
+    /// Model, value, and what the model would have expected, in this order; of those over the threshold.
+    pub(crate) expected: Vec<(usize, u32, [Option<f64>; 2])>,
 }
 
 impl Flushed {
@@ -77,8 +77,8 @@ impl Flushed {
     #[must_use]
     pub fn expected(&self, row: Row, value: usize, model: usize) -> [Option<f64>; 2] {
         let cell = self.starts[row.0 as usize] as usize + value;
-        let is_it = |(of, by, _): &&(u32, usize, _)| (*of as usize, *by) == (cell, model);
-        self.expected.iter().find(is_it).map_or([None; 2], |(_, _, expected)| *expected)
+        let found = self.expected.binary_search_by_key(&(model, cell), |(by, of, _)| (*by, *of as usize));
+        found.map_or([None; 2], |at| self.expected[at].2)
     }
 
     /// The rows that failed, in log order by model.

@@ -3,8 +3,8 @@
 
 use crate::binary::{Finished, highwater};
 use crate::instance::{Addresses, Instance};
-use crate::ports::free_ports;
 use crate::ledger::Place;
+use crate::ports::free_ports;
 use crate::real::{self, real};
 use anyhow::{Context, Result, ensure};
 use journal::kafka::topics;

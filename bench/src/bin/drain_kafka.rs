@@ -10,7 +10,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bench::at_least_once::AtLeastOnce;
-use bench::drain::pipeline;
+use bench::drain::{models, pipeline, scored};
 use bench::workload::{Format, Records, Telemetry};
 use journal::kafka::topics::{self, Plan};
 use journal::kafka::{KafkaConfig, KafkaJournal};
@@ -18,10 +18,8 @@ use journal::port::{Journal, JournalError, NewRecord, TopicPartition};
 use processor::{Processor, Start};
 use schemas::codec::{Codec, LocalIds};
 use schemas::partition::partition_of;
-use schemas::pipeline::{Inputs, Metrics, Model, Pipeline, Route, WindowKind};
+use schemas::pipeline::{Metrics, Pipeline, WindowKind};
 use schemas::topic::Topic;
-use scoring::shipped::{self, Shipped};
-use scoring::{Loader, LoaderConfig};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -197,20 +195,7 @@ fn rules(work: Work) -> Result<Pipeline> {
     let mut pipeline = pipeline(0);
     match work {
         Work::Tumbling => {}
-        Work::Scored => pipeline.models.push(Model {
-            name: "ewma".into(),
-            component: shipped::find("ewma").context("no `ewma` is shipped")?.digest.clone(),
-            artifact: None,
-            settings: "{}".into(),
-            seed: 0,
-            inputs: Inputs::Each(vec!["temperature".into()]),
-            route: Route::default(),
-            threshold: 6.0,
-            // As a configuration has it that says nothing else.
-            sample_every: 100,
-            fuel_per_row: 1_000_000,
-            trial: None,
-        }),
+        Work::Scored => pipeline = scored(0)?,
         Work::Seven => pipeline.metrics = Metrics::Named(Telemetry::names(7)),
         Work::Hopping => {
             let minute = 60_000_000;
@@ -230,11 +215,10 @@ fn open(broker: &str, prefix: &str) -> Result<(Arc<KafkaJournal>, Codec)> {
 }
 
 fn until_end(journal: Arc<dyn Journal>, codec: Codec, work: Work) -> Result<Processor> {
-    let models = Loader::new(Arc::new(Shipped), LoaderConfig::default())?;
     let mut processor = Processor::start(Start {
         journal,
         codec,
-        models: Arc::new(models),
+        models: models()?,
         config: processor::config::ProcessorConfig::default(),
         pipeline: rules(work)?,
         apply: false,

@@ -3,7 +3,7 @@
 //! `instructions CASE`; without a case, their names.
 
 use anyhow::{Result, bail};
-use bench::drain::{Drain, pipeline};
+use bench::drain::{Drain, models, pipeline, scored};
 use bench::measure::{Work, measured};
 use bench::workload::{Format, Records, Telemetry};
 use schemas::codec::Codec;
@@ -18,7 +18,7 @@ const PERIOD: i64 = 1_000_000;
 #[expect(clippy::print_stdout, reason = "asked for")]
 fn main() -> Result<()> {
     let Some(case) = std::env::args().nth(1) else {
-        println!("decode-json\ndecode-avro\nfold-json\nfold-avro");
+        println!("decode-json\ndecode-avro\nfold-json\nfold-avro\nscore-avro");
         return Ok(());
     };
     let format = if case.ends_with(Format::Json.name()) { Format::Json } else { Format::Avro };
@@ -29,7 +29,8 @@ fn main() -> Result<()> {
         telemetry.round(&mut records);
     }
     let mut decoder = RawDecoder::new(ReadingLimits::default());
-    let mut drain = Drain::new(&codec, &pipeline(0))?;
+    let rules = if case.starts_with("score") { scored(0)? } else { pipeline(0) };
+    let mut drain = Drain::new(&codec, &rules, models()?)?;
     let mut work: Work<'_> = match case.as_str() {
         "decode-json" | "decode-avro" => Box::new(|| {
             for (_, value, _) in records.iter() {
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
             }
             Ok(records.len())
         }),
-        "fold-json" | "fold-avro" => Box::new(|| drain.fold(&records)),
+        "fold-json" | "fold-avro" | "score-avro" => Box::new(|| drain.fold(&records)),
         other => bail!("no case `{other}`"),
     };
     let count = measured(&mut work)?;

@@ -10,6 +10,7 @@ use bench::workload::{Format, Records, Telemetry};
 use processor::state::PartitionState;
 use processor::step::NoModels;
 use schemas::codec::Codec;
+use std::sync::Arc;
 
 const MINUTE: i64 = 60_000_000;
 const ROUNDS: u32 = 12;
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
     let mut records = Records::default();
     telemetry.round(&mut records);
     let before = resident_bytes()?;
-    let mut drain = Drain::new(&codec, &pipeline(4 * MINUTE))?;
+    let mut drain = Drain::new(&codec, &pipeline(4 * MINUTE), Arc::new(NoModels))?;
     let mut readings = drain.fold(&records)?;
     let first = resident_bytes()?;
     for _ in 1..ROUNDS {

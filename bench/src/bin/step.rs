@@ -4,15 +4,18 @@
 //! must pass a minute, or no window ends.
 
 use anyhow::{Context, Result, ensure};
-use bench::drain::{Drain, pipeline};
+use bench::drain::{Drain, models, pipeline, scored};
 use bench::measure::{Work, print, rounds};
 use bench::workload::{Format, Records, telemetry};
+use processor::step::Models;
 use schemas::codec::Codec;
 use schemas::grammar::ReadingLimits;
 use schemas::json::ReadingParser;
+use schemas::pipeline::Pipeline;
 use schemas::raw::{RawDecoder, RawView};
 use serde::Deserialize;
 use std::hint::black_box;
+use std::sync::Arc;
 
 const REPEATS: usize = 5;
 
@@ -35,15 +38,19 @@ fn main() -> Result<()> {
     let codec = Codec::local();
     let json = telemetry(Format::Json, &codec, devices, count);
     let avro = telemetry(Format::Avro, &codec, devices, count);
+    let models = models()?;
+    let (plain, scored) = (pipeline(0), scored(0)?);
     let limits = ReadingLimits::default();
     let mut parser = ReadingParser::new(limits);
     let mut decoder = RawDecoder::new(limits);
     let works: Vec<(&'static str, Work<'_>)> = vec![
         ("serde_json into a struct", Box::new(|| typed(&json))),
         ("JSON, scanner", Box::new(|| scanned(&mut parser, &json))),
-        ("JSON to windows", Box::new(|| folded(&codec, &json))),
+        ("JSON to windows", Box::new(|| folded(&codec, (&plain, &models), &json))),
+        ("JSON to windows, scored", Box::new(|| folded(&codec, (&scored, &models), &json))),
         ("Avro, decoder", Box::new(|| decoded(&mut decoder, &codec, &avro))),
-        ("Avro to windows", Box::new(|| folded(&codec, &avro))),
+        ("Avro to windows", Box::new(|| folded(&codec, (&plain, &models), &avro))),
+        ("Avro to windows, scored", Box::new(|| folded(&codec, (&scored, &models), &avro))),
     ];
     let rows = rounds(REPEATS, works)?;
     let title = format!(
@@ -82,8 +89,8 @@ fn decoded(decoder: &mut RawDecoder, codec: &Codec, records: &Records) -> Result
     Ok(records.len())
 }
 
-fn folded(codec: &Codec, records: &Records) -> Result<usize> {
-    let mut drain = Drain::new(codec, &pipeline(0))?;
+fn folded(codec: &Codec, (rules, models): (&Pipeline, &Arc<dyn Models>), records: &Records) -> Result<usize> {
+    let mut drain = Drain::new(codec, rules, Arc::clone(models))?;
     let folded = drain.fold(records)?;
     let results = drain.check(folded)?;
     ensure!(results > 0);

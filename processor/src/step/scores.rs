@@ -311,6 +311,11 @@ impl Core {
     }
 }
 
+/// A bound as people read it, to six digits; the record has all of them.
+fn rounded(bound: f64) -> f64 {
+    format!("{bound:.5e}").parse().unwrap_or(bound)
+}
+
 /// Characters of a version's digest that are told.
 const VERSION_CHARS_TOLD: usize = 12;
 
@@ -327,6 +332,7 @@ fn reason(shown: &Shown<'_>, model: &ModelInfo, score: f64, expected: [Option<f6
     if let Some(given) = shown.given {
         let _ = write!(text, " is {given}");
     }
+    let expected = expected.map(|bound| bound.map(rounded));
     let _ = match expected {
         [None, None] => Ok(()),
         [Some(low), None] => write!(text, ", expected at least {low}"),

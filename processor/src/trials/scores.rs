@@ -153,6 +153,31 @@ fn an_alert_says_what_was_expected_and_by_which_version() {
     assert!(alerts.iter().all(|alert| alert.window.is_none() && alert.feature.is_none()));
 }
 
+#[test]
+fn an_alert_of_the_shipped_model_says_between_which_values_it_would_have_been_silent() {
+    let mut world = World::new(1);
+    world.models = Arc::new(loader());
+    let settings = serde_json::json!({"warm-up-rows": 20, "trigger": 6.0});
+    let model =
+        serde_json::json!({ "name": "ewma", "settings": settings, "each": ["temp"], "threshold": 6.0 });
+    world.configure(0, &resolved(serde_json::json!({ "model": [model] })));
+    for row in 0..40 {
+        let temp = if row == 39 { 40.0 } else { 20.0 + f64::from(row % 3) / 7.0 };
+        world.json("d", &format!(r#"{{"device_id":"d","temp":{temp}}}"#));
+    }
+    world.end();
+    world.run_to_end(world.worker("one", &brisk(), true)).expect("it runs");
+    let alerts: Vec<Alert> = decoded(&world, Topic::Alerts);
+    let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+    let (low, high) = (alert.expected_low.expect("a bound"), alert.expected_high.expect("a bound"));
+    assert!((18.0..20.0).contains(&low) && (20.3..22.0).contains(&high), "{low} to {high}");
+    let told: Vec<f64> =
+        alert.message.split(' ').filter_map(|word| word.trim_end_matches(':').parse().ok()).collect();
+    assert!(told.len() >= 3 && told[0] == 40.0, "{}", alert.message);
+    assert!((told[1] - low).abs() < 1e-4 && (told[2] - high).abs() < 1e-4, "{}", alert.message);
+    assert!(told[1..3].iter().all(|bound| bound.to_string().len() <= 7), "for people: {}", alert.message);
+}
+
 pub(super) fn decoded<T: schemas::contract::Contract>(world: &World, topic: Topic) -> Vec<T> {
     let records = world.journal.topic(topic);
     records.iter().map(|record| world.codec.decode(&record.value).expect("a record of the topic")).collect()

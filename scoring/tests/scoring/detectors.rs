@@ -2,7 +2,7 @@
 //! are for.
 
 use crate::record::z;
-use crate::rig::{scores, shipped, timed};
+use crate::rig::{expecting, scores, shipped, timed};
 use proptest::prelude::*;
 use schemas::pipeline::Model;
 use scoring::Verdict;
@@ -109,6 +109,61 @@ proptest! {
         for (row, (found, defined)) in found.into_iter().zip(seasonal(&values, minutes)).enumerate() {
             prop_assert!(near(found, defined), "row {row}: {found} and {defined}");
         }
+    }
+}
+
+/// The interval a model gives must be where its own score reaches the trigger: on either side of a bound, unless rounding
+/// decides.
+fn interval_is_where_the_score_triggers(
+    name: &str,
+    settings: &str,
+    values: &[f64],
+) -> Result<(), TestCaseError> {
+    let model = Model { threshold: 0.0, ..shipped(name, settings) };
+    let judged = expecting(&model, values, 10);
+    prop_assert!(judged.iter().any(|(_, expected)| *expected != [None; 2]), "{name}: no row past warm-up");
+    for (value, (verdict, expected)) in values.iter().zip(judged) {
+        let Verdict::Score { score, warm_up: false, .. } = verdict else { continue };
+        let [Some(low), Some(high)] = expected else {
+            return Err(TestCaseError::fail(format!("{name}: {value} scored {score} without an interval")));
+        };
+        prop_assert!(low <= high, "{name}: {low} to {high}");
+        let outside = *value < low || *value > high;
+        let on_a_bound = near(*value, low) || near(*value, high);
+        prop_assert!(
+            on_a_bound || outside == (score >= TRIGGER),
+            "{name}: {value} scored {score}, expected {low} to {high}"
+        );
+    }
+    Ok(())
+}
+
+const TRIGGER: f64 = 2.0;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn what_is_expected_is_what_would_not_trigger(values in prop::collection::vec(-50.0..50.0_f64, 40..200)) {
+        for (name, settings) in [
+            ("ewma", r#"{"alpha": 0.05, "warm-up-rows": 20, "trigger": 2, "refractory-rows": 0, "sigma-min": 0.1}"#),
+            ("hampel", r#"{"window": 15, "sigma-min": 0.25, "trigger": 2, "refractory-rows": 0}"#),
+            ("seasonal", r#"{"spread": 0.02, "warm-up-rows": 20, "trigger": 2, "refractory-rows": 0}"#),
+        ] {
+            interval_is_where_the_score_triggers(name, settings, &values)?;
+        }
+    }
+}
+
+#[test]
+fn an_interval_of_a_sum_or_of_two_distances_is_not_made_up() {
+    let values: Vec<f64> = (0..400).map(unrest).collect();
+    for name in ["cusum", "record"] {
+        let model = Model { threshold: 0.0, ..shipped(name, "{}") };
+        let judged = expecting(&model, &values, 10);
+        assert!(
+            judged.iter().any(|(verdict, _)| matches!(verdict, Verdict::Score { over_threshold: true, .. }))
+        );
+        assert!(judged.iter().all(|(_, expected)| *expected == [None; 2]), "{name}");
     }
 }
 

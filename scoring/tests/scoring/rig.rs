@@ -96,18 +96,24 @@ pub(crate) fn shipped(name: &str, settings: &str) -> Model {
 
 /// Verdicts on values of one series that come every so many minutes.
 pub(crate) fn timed(model: &Model, values: &[f64], minutes: i64) -> Vec<Vec<Verdict>> {
+    let judged = expecting(model, values, minutes);
+    judged.into_iter().map(|(verdict, _)| vec![verdict]).collect()
+}
+
+/// Verdicts on them, and what was expected of those over the threshold.
+pub(crate) fn expecting(model: &Model, values: &[f64], minutes: i64) -> Vec<(Verdict, [Option<f64>; 2])> {
     let mut lane = Lane::new(&load(std::slice::from_ref(model)));
     let mut flushed = Flushed::default();
-    let mut verdicts = Vec::new();
+    let mut judged = Vec::new();
     for (row, value) in (0..).zip(values) {
         let values = [Input { metric: 0, value: Some(*value) }];
         let reading =
             Reading { slot: 0, event_time: row * minutes * 60_000_000, offset: row, values: &values };
         let pushed = lane.push(&reading, |_| METRICS[0]).unwrap();
         lane.flush(&mut flushed).unwrap();
-        verdicts.push(flushed.verdicts(pushed, 0).to_vec());
+        judged.push((flushed.verdicts(pushed, 0)[0], flushed.expected(pushed, 0, 0)));
     }
-    verdicts
+    judged
 }
 
 pub(crate) fn fixture(mode: &str, inputs: Inputs) -> Model {

@@ -14,7 +14,7 @@
 //! level, and the series warms up again. Set `trigger` to the model's threshold.
 
 use guest::habit::{Habit, bounded, greatest, least, weight};
-use guest::univariate::{Univariate, Word, get, put};
+use guest::univariate::{Said, Univariate, Word, get, put};
 use serde::Deserialize;
 
 /// Greatest score.
@@ -58,6 +58,8 @@ impl Univariate for Cusum {
     const REVISION: u32 = 1;
     const SCORE: &'static str = "sum";
     const SCORE_MAX: f64 = SCORE_MAX;
+    // A sum over many rows says nothing of the last one.
+    const INTERVAL: bool = false;
 
     fn check(settings: &Settings) -> Result<(), String> {
         if !(settings.alpha > 0.0 && settings.alpha <= 1.0) {
@@ -80,7 +82,7 @@ impl Univariate for Cusum {
         settings.warm_up_rows
     }
 
-    fn fold(slab: &mut [Word], value: f64, _: i64, settings: &Settings) -> f64 {
+    fn fold(slab: &mut [Word], value: f64, _: i64, settings: &Settings) -> Said {
         let value = bounded(value);
         let rows = get(slab, 0);
         let mut habit = Habit { mean: get(slab, MEAN), variance: get(slab, VARIANCE) };
@@ -104,7 +106,7 @@ impl Univariate for Cusum {
         {
             put(slab, at, number);
         }
-        score
+        Said::score(score)
     }
 }
 

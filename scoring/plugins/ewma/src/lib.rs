@@ -17,17 +17,17 @@
 //! threshold.
 //!
 //! Only `+ - * /` and `sqrt` are used: IEEE 754 fixes their results, so every machine gives the same bytes.
+//!
+//! Expected of a row are the values that lie within `trigger` of these deviations of the mean.
 
-use guest::{
-    Batch, Descriptor, Fault, Feature, MissingRule, Model, Output, Role, RowFlags, Scored, StateId, Traits,
-};
+use guest::habit::{around, bounded, greatest, least};
+use guest::univariate::{Said, outputs};
+use guest::{Batch, Descriptor, Fault, Feature, MissingRule, Model, RowFlags, Scored, StateId, Traits};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
 /// Greatest score; also the score of any change while sigma is 0.
 const SCORE_MAX: f64 = 1000.0;
-/// Values beyond it are taken for it, so that squares stay finite.
-const MAGNITUDE_MAX: f64 = 1e150;
 /// Rows seen (u32), refractory rows left (u32), mean (f64), variance (f64); little-endian.
 const STRIDE: usize = 24;
 
@@ -83,16 +83,6 @@ struct Series {
     variance: f64,
 }
 
-/// `f64::max` for numbers: two instructions here, where the one that minds NaN is a call.
-fn greatest(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
-}
-
-/// `f64::min` for numbers.
-fn least(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
-}
-
 impl Series {
     fn read(bytes: &[u8; STRIDE]) -> Self {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -108,10 +98,11 @@ impl Series {
     }
 
     /// Scores a value, then learns it.
-    fn fold(&mut self, value: f64, settings: &Settings) -> f64 {
-        let diff = least(greatest(value, -MAGNITUDE_MAX), MAGNITUDE_MAX) - self.mean;
+    fn fold(&mut self, value: f64, settings: &Settings) -> Said {
+        let diff = bounded(value) - self.mean;
         let floor = greatest(settings.sigma_min, settings.sigma_min_ratio * self.mean.abs());
         let sigma = greatest(self.variance.sqrt(), floor);
+        let expected = around(self.mean, settings.trigger * sigma);
         let score = if self.rows == 0 || diff == 0.0 { 0.0 } else { least(diff.abs() / sigma, SCORE_MAX) };
 
         let weight = greatest(settings.alpha, 1.0 / (f64::from(self.rows) + 1.0));
@@ -123,12 +114,12 @@ impl Series {
         self.rows = self.rows.saturating_add(1);
         if self.refractory > 0 {
             self.refractory -= 1;
-            return least(score, settings.trigger / 2.0);
+            return Said { score: least(score, settings.trigger / 2.0), expected };
         }
         if warm && score >= settings.trigger {
             self.refractory = settings.refractory_rows;
         }
-        score
+        Said { score, expected }
     }
 }
 
@@ -151,12 +142,7 @@ impl Model for Ewma {
             name: "ewma".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             features: vec![Feature { name: "value".to_owned(), unit: None, missing: MissingRule::SkipRow }],
-            outputs: vec![Output {
-                name: "sigmas".to_owned(),
-                role: Role::Score,
-                min: Some(0.0),
-                max: Some(SCORE_MAX),
-            }],
+            outputs: outputs("sigmas", SCORE_MAX, true),
             state: StateId { schema: "ewma".to_owned(), revision: 1 },
             stride: STRIDE as u32,
             accepts: Vec::new(),
@@ -171,9 +157,14 @@ impl Model for Ewma {
         if !rest.is_empty() {
             return Err(Fault::BadState("not a multiple of the stride".to_owned()));
         }
+        let count = rows.values.len();
         let mut values = rows.values;
-        let mut row_flags = vec![0; values.len()];
-        for ((value, flags), slot) in values.iter_mut().zip(&mut row_flags).zip(&rows.slot) {
+        values.resize(3 * count, 0.0);
+        let (scores, bounds) = values.split_at_mut(count);
+        let (lows, highs) = bounds.split_at_mut(count);
+        let mut row_flags = vec![0; count];
+        let columns = scores.iter_mut().zip(lows).zip(highs).zip(&mut row_flags).zip(&rows.slot);
+        for ((((value, low), high), flags), slot) in columns {
             let Some(slab) = slabs.get_mut(*slot as usize) else {
                 return Err(Fault::BadInput("a row names a series that was not passed".to_owned()));
             };
@@ -181,7 +172,8 @@ impl Model for Ewma {
             if series.rows < settings.warm_up_rows {
                 *flags = RowFlags::WARM_UP.bits();
             }
-            *value = series.fold(*value, settings);
+            let said = series.fold(*value, settings);
+            (*value, [*low, *high]) = (said.score, said.expected);
             series.write(slab);
         }
         Ok(Scored { values, row_flags, state })

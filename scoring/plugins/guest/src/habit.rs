@@ -22,6 +22,12 @@ pub fn bounded(value: f64) -> f64 {
     least(greatest(value, -MAGNITUDE_MAX), MAGNITUDE_MAX)
 }
 
+/// The values that lie so far from a middle at most.
+#[must_use]
+pub fn around(middle: f64, distance: f64) -> [f64; 2] {
+    [bounded(middle - distance), bounded(middle + distance)]
+}
+
 /// The weight of a new row: at least this, and so much that the first rows form a plain average.
 #[must_use]
 pub fn weight(least: f64, rows: f64) -> f64 {

@@ -9,6 +9,24 @@ use std::sync::OnceLock;
 /// A number of a slab: a little-endian float.
 pub type Word = [u8; 8];
 
+/// What a model says of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// Greater is stranger.
+    pub score: f64,
+    /// Least and greatest value that would have been no event; finite. Shown by models with
+    /// [`INTERVAL`](Univariate::INTERVAL) only.
+    pub expected: [f64; 2],
+}
+
+impl Said {
+    /// A score of a model that has no interval.
+    #[must_use]
+    pub const fn score(score: f64) -> Self {
+        Self { score, expected: [0.0; 2] }
+    }
+}
+
 /// One value in, one score out, and a slab of words for each series. [`export_univariate`](crate::export_univariate)
 /// makes a component of it.
 pub trait Univariate: 'static {
@@ -25,6 +43,9 @@ pub trait Univariate: 'static {
     /// Greatest score; the least is 0.
     const SCORE_MAX: f64;
 
+    /// Whether it says which values would have been no event.
+    const INTERVAL: bool;
+
     /// Refuses settings that make no sense.
     ///
     /// # Errors
@@ -38,7 +59,7 @@ pub trait Univariate: 'static {
     fn warm_up_rows(settings: &Self::Settings) -> u32;
 
     /// Scores a value and learns it. The first word of the slab counts the rows that were learned.
-    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Self::Settings) -> f64;
+    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Self::Settings) -> Said;
 }
 
 /// A number of a slab.
@@ -81,18 +102,22 @@ pub fn describe<M: Univariate>(settings: &M::Settings) -> Descriptor {
         name: M::NAME.to_owned(),
         version: M::VERSION.to_owned(),
         features: vec![Feature { name: "value".to_owned(), unit: None, missing: MissingRule::SkipRow }],
-        outputs: vec![Output {
-            name: M::SCORE.to_owned(),
-            role: Role::Score,
-            min: Some(0.0),
-            max: Some(M::SCORE_MAX),
-        }],
+        outputs: outputs(M::SCORE, M::SCORE_MAX, M::INTERVAL),
         state: StateId { schema: M::NAME.to_owned(), revision: M::REVISION },
         stride: 8 * M::words(settings) as u32,
         accepts: Vec::new(),
         warm_up_rows: M::warm_up_rows(settings),
         traits: Traits::LEARNS | Traits::BATCH_INVARIANT | Traits::DETERMINISTIC,
     }
+}
+
+/// A score from 0 on and, of a model that has one, the interval of what would have been no event.
+#[must_use]
+pub fn outputs(score: &str, score_max: f64, interval: bool) -> Vec<Output> {
+    let score = Output { name: score.to_owned(), role: Role::Score, min: Some(0.0), max: Some(score_max) };
+    let bound = |name: &str, role| Output { name: name.to_owned(), role, min: None, max: None };
+    let bounds = [bound("low", Role::LowerBound), bound("high", Role::UpperBound)];
+    std::iter::once(score).chain(bounds.into_iter().filter(|_| interval)).collect()
 }
 
 /// `score` of the contract.
@@ -110,10 +135,14 @@ pub fn score<M: Univariate>(
         return Err(Fault::BadState("not a multiple of the stride".to_owned()));
     }
     let warm_up_rows = f64::from(M::warm_up_rows(settings));
+    let count = rows.values.len();
     let mut values = rows.values;
-    let mut row_flags = vec![0; values.len()];
-    let columns = values.iter_mut().zip(&mut row_flags).zip(rows.slot.iter().zip(&rows.event_time));
-    for ((value, flags), (slot, event_time)) in columns {
+    values.resize(if M::INTERVAL { 3 * count } else { count }, 0.0);
+    let (scores, bounds) = values.split_at_mut(count);
+    let (lows, highs) = bounds.split_at_mut(bounds.len() / 2);
+    let mut row_flags = vec![0; count];
+    let columns = scores.iter_mut().zip(&mut row_flags).zip(rows.slot.iter().zip(&rows.event_time));
+    for (row, ((value, flags), (slot, event_time))) in columns.enumerate() {
         let from = *slot as usize * words;
         let Some(slab) = all.get_mut(from..from + words) else {
             return Err(Fault::BadInput("a row names a series that was not passed".to_owned()));
@@ -121,7 +150,13 @@ pub fn score<M: Univariate>(
         if get(slab, 0) < warm_up_rows {
             *flags = RowFlags::WARM_UP.bits();
         }
-        *value = M::fold(slab, *value, *event_time, settings);
+        let said = M::fold(slab, *value, *event_time, settings);
+        *value = said.score;
+        if M::INTERVAL
+            && let (Some(low), Some(high)) = (lows.get_mut(row), highs.get_mut(row))
+        {
+            [*low, *high] = said.expected;
+        }
     }
     Ok(Scored { values, row_flags, state })
 }

@@ -11,9 +11,11 @@
 //!
 //! Refractory: after a row at or above `trigger`, the scores of the next `refractory-rows` rows are held below half the
 //! trigger, so one event alarms once. Set `trigger` to the model's threshold.
+//!
+//! Expected of a row are the values that lie within `trigger` of these deviations of the median.
 
-use guest::habit::{Refractory, bounded, least};
-use guest::univariate::{Univariate, Word, get, put};
+use guest::habit::{Refractory, around, bounded, least};
+use guest::univariate::{Said, Univariate, Word, get, put};
 use serde::Deserialize;
 
 /// Greatest score; also the score of any change while the window holds one value only.
@@ -102,6 +104,7 @@ impl Univariate for Hampel {
     const REVISION: u32 = 1;
     const SCORE: &'static str = "sigmas";
     const SCORE_MAX: f64 = SCORE_MAX;
+    const INTERVAL: bool = true;
 
     fn check(settings: &Settings) -> Result<(), String> {
         if !(3..=WINDOW_MAX).contains(&settings.window) {
@@ -121,15 +124,16 @@ impl Univariate for Hampel {
         settings.window as u32
     }
 
-    fn fold(slab: &mut [Word], value: f64, _: i64, settings: &Settings) -> f64 {
+    fn fold(slab: &mut [Word], value: f64, _: i64, settings: &Settings) -> Said {
         let value = bounded(value);
         let (rows, window) = (get(slab, 0), settings.window);
         let (count, sorted) = (least(rows, window as f64) as usize, RING + window);
-        let mut score = 0.0;
+        let (mut score, mut expected) = (0.0, [value; 2]);
         if count > 0 {
             let (median, distance) = middle(slab, sorted, count);
             let spread = NORMAL * distance + settings.sigma_min;
             let off = (value - median).abs();
+            expected = around(median, settings.trigger * spread);
             score = if off == 0.0 { 0.0 } else { least(off / spread, SCORE_MAX) };
         }
         let at = RING + (rows % window as f64) as usize;
@@ -143,9 +147,9 @@ impl Univariate for Hampel {
         put(slab, 0, rows + 1.0);
         let mut left = get(slab, LEFT);
         let refractory = Refractory { trigger: settings.trigger, rows: settings.refractory_rows };
-        let said = refractory.hold(score, count == window, &mut left);
+        let score = refractory.hold(score, count == window, &mut left);
         put(slab, LEFT, left);
-        said
+        Said { score, expected }
     }
 }
 

@@ -24,7 +24,7 @@
 //! Only `+ - * /` and `sqrt` are used: IEEE 754 fixes their results, so every machine gives the same bytes.
 
 use guest::habit::{Habit, Refractory, bounded, greatest, least, weight};
-use guest::univariate::{Univariate, Word, get, put};
+use guest::univariate::{Said, Univariate, Word, get, put};
 use serde::Deserialize;
 
 const HOURS: usize = 24;
@@ -111,6 +111,8 @@ impl Univariate for Record {
     const REVISION: u32 = 1;
     const SCORE: &'static str = "novelty";
     const SCORE_MAX: f64 = 1.0;
+    // It judges two distances at once: no interval of values is where one begins.
+    const INTERVAL: bool = false;
 
     fn check(settings: &Settings) -> Result<(), String> {
         for (name, weight) in [("slow", settings.slow), ("fast", settings.fast), ("hour", settings.hour)] {
@@ -139,7 +141,7 @@ impl Univariate for Record {
         settings.warm_up_rows
     }
 
-    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Settings) -> f64 {
+    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Settings) -> Said {
         let value = bounded(value);
         let (rows, fast) = (get(slab, 0), get(slab, FAST));
         let fast = if rows == 0.0 { value } else { fast + settings.fast * (value - fast) };
@@ -171,7 +173,7 @@ impl Univariate for Record {
         {
             put(slab, at, number);
         }
-        said
+        Said::score(said)
     }
 }
 

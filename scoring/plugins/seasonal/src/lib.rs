@@ -17,9 +17,11 @@
 //!
 //! Refractory: after a row at or above `trigger`, the scores of the next `refractory-rows` rows are held below half the
 //! trigger, so one event alarms once. Set `trigger` to the model's threshold.
+//!
+//! Expected of a row are the values that lie within `trigger` of these deviations of the forecast.
 
-use guest::habit::{Habit, Refractory, bounded, greatest, least, weight};
-use guest::univariate::{Univariate, Word, get, put};
+use guest::habit::{Habit, Refractory, around, bounded, greatest, least, weight};
+use guest::univariate::{Said, Univariate, Word, get, put};
 use serde::Deserialize;
 
 /// Greatest score.
@@ -93,6 +95,7 @@ impl Univariate for Seasonal {
     const REVISION: u32 = 1;
     const SCORE: &'static str = "sigmas";
     const SCORE_MAX: f64 = SCORE_MAX;
+    const INTERVAL: bool = true;
 
     fn check(settings: &Settings) -> Result<(), String> {
         if !(PARTS as u32..=PERIOD_SECONDS_MAX).contains(&settings.period_seconds) {
@@ -119,15 +122,16 @@ impl Univariate for Seasonal {
         settings.warm_up_rows
     }
 
-    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Settings) -> f64 {
+    fn fold(slab: &mut [Word], value: f64, event_time: i64, settings: &Settings) -> Said {
         let value = bounded(value);
         let (rows, season) = (get(slab, 0), season_of(event_time, settings));
         let (level, trend) = (get(slab, LEVEL), get(slab, TREND));
         let mut misses = Habit { mean: get(slab, MISSES), variance: get(slab, MISSES + 1) };
-        let expected = if rows == 0.0 { value } else { level + trend + get(slab, season) };
-        let miss = bounded(value - expected);
+        let forecast = if rows == 0.0 { value } else { level + trend + get(slab, season) };
+        let miss = bounded(value - forecast);
         let opening = rows < OPENING_ROWS;
         let spread = misses.spread();
+        let expected = around(forecast, settings.trigger * spread);
         let score = if opening || miss == 0.0 { 0.0 } else { least(miss.abs() / spread, SCORE_MAX) };
 
         let learned = if opening {
@@ -147,9 +151,9 @@ impl Univariate for Seasonal {
         put(slab, 0, rows + 1.0);
         let mut left = get(slab, LEFT);
         let refractory = Refractory { trigger: settings.trigger, rows: settings.refractory_rows };
-        let said = refractory.hold(score, rows >= f64::from(settings.warm_up_rows), &mut left);
+        let score = refractory.hold(score, rows >= f64::from(settings.warm_up_rows), &mut left);
         put(slab, LEFT, left);
-        said
+        Said { score, expected }
     }
 }
 
