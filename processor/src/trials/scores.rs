@@ -172,7 +172,7 @@ fn an_alert_of_the_shipped_model_says_between_which_values_it_would_have_been_si
     let (low, high) = (alert.expected_low.expect("a bound"), alert.expected_high.expect("a bound"));
     assert!((18.0..20.0).contains(&low) && (20.3..22.0).contains(&high), "{low} to {high}");
     let told: Vec<f64> =
-        alert.message.split(' ').filter_map(|word| word.trim_end_matches(':').parse().ok()).collect();
+        alert.message.split(' ').filter_map(|word| word.trim_end_matches([':', ',']).parse().ok()).collect();
     assert!(told.len() >= 3 && told[0] == 40.0, "{}", alert.message);
     assert!((told[1] - low).abs() < 1e-4 && (told[2] - high).abs() < 1e-4, "{}", alert.message);
     assert!(told[1..3].iter().all(|bound| bound.to_string().len() <= 7), "for people: {}", alert.message);
