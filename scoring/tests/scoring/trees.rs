@@ -167,6 +167,7 @@ fn weights_that_could_do_harm_are_refused_with_what_is_wrong() {
         (changed(12, &10_001_u32.to_le_bytes()), "10001 trees: at most 10000"),
         (changed(16, &1_000_001_u32.to_le_bytes()), "1000001 nodes: at most 1000000"),
         (changed(24, &nan), "the base is NaN"),
+        (changed(24, &(-33_000.0_f64).to_le_bytes()), "the base is -33000: no path is shorter"),
         (changed(32, &[0; 8]), "the divisor is 0"),
         (changed(32, &1e-300_f64.to_le_bytes()).tap(24, &huge), "can become infinite"),
         (changed(40, &[0]), "0 bytes"),

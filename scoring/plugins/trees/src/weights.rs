@@ -145,6 +145,9 @@ impl Ensemble {
             return Err("a flag or a field is set that means nothing".to_owned());
         }
         let (base, divisor) = (bytes.finite("the base")?, bytes.finite("the divisor")?);
+        if link == Link::Isolation && base < 0.0 {
+            return Err(format!("the base is {base}: no path is shorter than 0"));
+        }
         if divisor <= 0.0 {
             return Err(format!("the divisor is {divisor}"));
         }
