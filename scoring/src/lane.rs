@@ -257,6 +257,7 @@ impl Lane {
         flushed.starts.extend_from_slice(&self.starts);
         let cells = *self.starts.last().unwrap_or(&0) as usize;
         flushed.verdicts.resize(cells * self.models.len(), Verdict::NotScored);
+        flushed.notable.resize(cells, false);
         for (index, (model, loaded)) in self.models.iter_mut().zip(self.set.loaded()).enumerate() {
             model.testify(loaded, self.partition);
             if let Some(onlooker) = &loaded.onlooker {
@@ -498,6 +499,7 @@ impl LaneModel {
                 Verdict::LeftOut => self.counters.left_out += 1,
             }
             flushed.verdicts[*cell as usize * flushed.models + index] = *verdict;
+            flushed.notable[*cell as usize] |= verdict.is_notable();
         }
         for (row, expected) in self.runner.expected.drain(..) {
             flushed.expected.push((index, self.queue.cell[row], expected));

@@ -178,7 +178,7 @@ impl ModelInfo {
     /// each device, and a device that a canary serves stays with it as the canary's share grows.
     #[must_use]
     #[inline]
-    pub fn serves(&self, device_id: &str) -> bool {
+    pub fn serves(&self, device_id: &[u8]) -> bool {
         match self.role {
             Role::Active | Role::Champion(Stage::Shadow | Stage::Bake) => true,
             Role::Challenger(Stage::Shadow | Stage::Bake) => false,
@@ -190,9 +190,9 @@ impl ModelInfo {
 
 /// Where a device stands among a hundred, by its id and the model's name: FNV-1a over both (Fowler, Noll, Vo), finished
 /// by SplitMix64, because the last bytes of ids differ most and FNV moves them least.
-fn share(model: &str, device_id: &str) -> u8 {
+fn share(model: &str, device_id: &[u8]) -> u8 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let bytes = model.bytes().chain([0]).chain(device_id.bytes());
+    let bytes = model.bytes().chain([0]).chain(device_id.iter().copied());
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
     u8::try_from(crate::lane::mix(hash) % 100).unwrap_or(0)

@@ -25,6 +25,18 @@ pub enum Verdict {
     LeftOut,
 }
 
+impl Verdict {
+    /// Whether it is told to anybody but the windows.
+    #[inline]
+    pub(crate) const fn is_notable(&self) -> bool {
+        match self {
+            Self::NotScored | Self::LeftOut => false,
+            Self::Score { over_threshold, sampled, .. } => *over_threshold || *sampled,
+            Self::Failed(_) => true,
+        }
+    }
+}
+
 /// A row a model failed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRow {
@@ -48,6 +60,8 @@ pub struct Flushed {
     pub(crate) starts: Vec<u32>,
     /// Value -> model -> verdict.
     pub(crate) verdicts: Vec<Verdict>,
+    /// Value -> whether anything is to be told of it.
+    pub(crate) notable: Vec<bool>,
     pub(crate) failures: Vec<FailedRow>,
     /// Model, value, and what the model would have expected, in this order; of those over the threshold.
     pub(crate) expected: Vec<(usize, u32, [Option<f64>; 2])>,
@@ -72,6 +86,13 @@ impl Flushed {
         &self.verdicts[cell * self.models..(cell + 1) * self.models]
     }
 
+    /// Whether any model failed on the reading's `value`-th value, or scored it over its threshold or for the sample.
+    #[must_use]
+    #[inline]
+    pub fn is_notable(&self, row: Row, value: usize) -> bool {
+        self.notable[self.starts[row.0 as usize] as usize + value]
+    }
+
     /// Least and greatest value that a model says it would have expected of the first feature of a row that is over its
     /// threshold.
     #[must_use]
@@ -91,6 +112,7 @@ impl Flushed {
         self.models = 0;
         self.starts.clear();
         self.verdicts.clear();
+        self.notable.clear();
         self.failures.clear();
         self.expected.clear();
     }

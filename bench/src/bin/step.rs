@@ -1,7 +1,7 @@
 //! Processor time of a reading on its way from bytes to windows, beside parsing alone, in the same run.
 //!
-//! `step [DEVICES] [ROUNDS]`: so many devices (10,000), each with so many readings (200), 10,000 a second in all: event time
-//! must pass a minute, or no window ends.
+//! `step [DEVICES] [ROUNDS] [WORDS]`: so many devices (10,000), each with so many readings (200), 10,000 a second in all: event time
+//! must pass a minute, or no window ends. `WORDS`: only what has them in its name, such as `scored`.
 
 use anyhow::{Context, Result, ensure};
 use bench::drain::{Drain, models, pipeline, scored};
@@ -32,9 +32,13 @@ struct Typed<'a> {
 }
 
 fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>().context("not a number"));
-    let devices = args.next().transpose()?.unwrap_or(10_000);
-    let count = args.next().transpose()?.unwrap_or(200);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, default: u32| {
+        args.get(at)
+            .map_or(Ok(default), |text| text.parse().with_context(|| format!("`{text}` is not a number")))
+    };
+    let (devices, count) = (number(0, 10_000)?, number(1, 200)?);
+    let words = args.get(2).map_or("", String::as_str);
     let codec = Codec::local();
     let json = telemetry(Format::Json, &codec, devices, count);
     let avro = telemetry(Format::Avro, &codec, devices, count);
@@ -43,7 +47,7 @@ fn main() -> Result<()> {
     let limits = ReadingLimits::default();
     let mut parser = ReadingParser::new(limits);
     let mut decoder = RawDecoder::new(limits);
-    let works: Vec<(&'static str, Work<'_>)> = vec![
+    let mut works: Vec<(&'static str, Work<'_>)> = vec![
         ("serde_json into a struct", Box::new(|| typed(&json))),
         ("JSON, scanner", Box::new(|| scanned(&mut parser, &json))),
         ("JSON to windows", Box::new(|| folded(&codec, (&plain, &models), &json))),
@@ -52,6 +56,8 @@ fn main() -> Result<()> {
         ("Avro to windows", Box::new(|| folded(&codec, (&plain, &models), &avro))),
         ("Avro to windows, scored", Box::new(|| folded(&codec, (&scored, &models), &avro))),
     ];
+    works.retain(|(name, _)| name.contains(words));
+    ensure!(!works.is_empty(), "nothing measured here has `{words}` in its name");
     let rows = rounds(REPEATS, works)?;
     let title = format!(
         "{} readings of {devices} devices; {} bytes of JSON, {} of Avro; 1-minute windows of one metric",

@@ -199,7 +199,7 @@ impl Closed {
         let versions = verdicts.iter().zip(set.models()).enumerate().skip(want.model);
         let beside = |index: usize| if index == want.model { index + 1 } else { want.model };
         for (index, (verdict, model)) in versions.take_while(|(_, (_, model))| is_of(set, want, model)) {
-            if !model.serves(shown.device_id) {
+            if !model.serves(shown.device_id.as_bytes()) {
                 core.publish_shadow(&shown, model, verdict, &verdicts[beside(index)], out);
                 continue;
             }

@@ -54,6 +54,7 @@ enum Item {
 #[derive(Debug)]
 struct Waiting {
     slot: Slot,
+    /// Known of those that may be refused only: asking costs as much as half of a step.
     redriven: i32,
     offset: i64,
     receipt: Micros,
@@ -160,11 +161,11 @@ impl PartitionState {
     }
 
     /// Queues a classified reading: its values are in the scratch.
-    pub(super) fn enqueue(&mut self, taking: Taking<'_>, skipped: bool) -> Result<(), Halt> {
+    pub(super) fn enqueue(&mut self, taking: &Taking<'_>, skipped: bool) -> Result<(), Halt> {
         let values = self.core.scratch.measured.iter().filter(|measure| measure.aggregated).count();
         let near_limit = self.nears_limit(values);
         let panes = u64::from(self.core.windows.panes_of_reading_max(values));
-        let row = if skipped { None } else { self.push_row(&taking)? };
+        let row = if skipped { None } else { self.push_row(taking)? };
         let queue = &mut self.queue;
         let start = queue.measured.len();
         queue.measured.extend_from_slice(&self.core.scratch.measured);
@@ -183,7 +184,7 @@ impl PartitionState {
             received_at: taking.source.received_at,
             event_time: taking.event_time,
             restamped: taking.restamped,
-            redriven: taking.source.rounds.count(),
+            redriven: if near_limit { taking.source.rounds.count() } else { 0 },
             row,
             mark,
             repeat: taking.repeat.filter(|_| near_limit),
@@ -254,7 +255,7 @@ impl Queue {
                     (0..measured.len())
                         .for_each(|value| core.contests.count(self.flushed.verdicts(row, value)));
                 }
-                let (models, id) = ((set, &core.models), core.fleet.entry(waiting.slot).id.as_str());
+                let (models, id) = ((set, &core.models), &core.fleet.entry(waiting.slot).id);
                 let start = match waiting.row {
                     Some(row) => self.scores.add(&self.flushed, row, measured.len(), models, id),
                     None => {

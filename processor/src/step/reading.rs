@@ -89,7 +89,7 @@ impl PartitionState {
                     let skipped =
                         self.core.skips.iter().any(|(from, to)| (*from..*to).contains(&record.offset));
                     self.route(slot, view);
-                    self.enqueue(taking, skipped)?;
+                    self.enqueue(&taking, skipped)?;
                 }
                 self.core.books.beyond_horizon += i64::from(beyond_horizon);
             }

@@ -1,5 +1,6 @@
 //! What models said: summarised for the windows, published when it matters, a dead letter when a model failed.
 
+use super::letters::{Rounds, Source};
 use super::reading::Measure;
 use super::take::Taking;
 use crate::outputs::Outputs;
@@ -12,6 +13,7 @@ use schemas::topic::Topic;
 use scoring::{Flushed, ModelInfo, ModelSet, Role, Row, Verdict};
 use std::fmt::Write as _;
 use windowing::api::Scored;
+use windowing::id::Id;
 
 /// The verdicts of one flush as windows take them: reading by reading, value by value, by model number.
 #[derive(Debug, Default)]
@@ -38,13 +40,13 @@ impl Scores {
         row: Row,
         values: usize,
         (set, numbers): (&ModelSet, &Numbers),
-        device_id: &str,
+        device_id: &Id,
     ) -> usize {
         let start = self.verdicts.len();
         for value in 0..values {
             let at = self.next_value();
             let said = flushed.verdicts(row, value).iter().zip(numbers.in_force()).zip(set.models());
-            for ((verdict, number), _) in said.filter(|(_, model)| model.serves(device_id)) {
+            for ((verdict, number), _) in said.filter(|(_, model)| model.serves(device_id.as_bytes())) {
                 self.verdicts[at + number] = match verdict {
                     Verdict::NotScored => Scored::Not,
                     Verdict::Score { score, over_threshold, .. } => {
@@ -74,14 +76,15 @@ impl Scores {
         (set, numbers): (&ModelSet, &Numbers),
         names: &[&str],
         unrouted: &[bool],
-        device_id: &str,
+        device_id: &Id,
     ) -> usize {
         let start = self.verdicts.len();
         for (place, name) in names.iter().enumerate() {
             let at = self.next_value();
             let is_for = |index: usize| !unrouted.get(index).is_some_and(|unrouted| *unrouted);
             let serving = set.models().zip(numbers.in_force()).enumerate();
-            let serving = serving.filter(|(index, (model, _))| is_for(*index) && model.serves(device_id));
+            let serving =
+                serving.filter(|(index, (model, _))| is_for(*index) && model.serves(device_id.as_bytes()));
             for (_, (model, number)) in serving {
                 let looked_at = match &model.inputs {
                     Inputs::Each(inputs) => inputs.iter().any(|input| input == name),
@@ -144,8 +147,9 @@ impl Core {
         out: &mut Outputs,
     ) {
         let mut failed = false;
-        let id = self.fleet.entry(taking.slot).id.as_str();
-        for (place, measure) in measured.iter().enumerate() {
+        let id = self.fleet.entry(taking.slot).id.as_bytes();
+        let notable = measured.iter().enumerate().filter(|(place, _)| flushed.is_notable(row, *place));
+        for (place, measure) in notable {
             let verdicts = flushed.verdicts(row, place);
             for (index, (verdict, model)) in verdicts.iter().zip(set.models()).enumerate() {
                 if !model.serves(id) {
@@ -252,7 +256,9 @@ impl Core {
     pub(super) fn scoring_letter(&self, taking: &Taking<'_>, detail: String, out: &mut Outputs) {
         let reject = Reject::new(RejectReason::Scoring, detail);
         let id = &self.fleet.entry(taking.slot).id;
-        self.letter(taking.source, Stage::Scoring, &reject, Some(id), out);
+        // Never redriven, so nobody asks how often it was; and only a few of those that wait know.
+        let source = Source { rounds: Rounds::Counted(0), ..taking.source };
+        self.letter(source, Stage::Scoring, &reject, Some(id), out);
     }
 
     /// Publishes a score that is in the sample or over the threshold, and then its alert. `expected`: between which

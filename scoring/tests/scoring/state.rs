@@ -103,8 +103,8 @@ fn of_two_versions_one_serves_each_device_and_a_canary_keeps_its_devices() {
         let models: Vec<_> = set.models().collect();
         let served = |device: usize| {
             let id = format!("sensor-{device:05}");
-            assert_ne!(models[0].serves(&id), models[1].serves(&id), "exactly one");
-            models[1].serves(&id)
+            assert_ne!(models[0].serves(id.as_bytes()), models[1].serves(id.as_bytes()), "exactly one");
+            models[1].serves(id.as_bytes())
         };
         let now: Vec<bool> = (0..10_000).map(served).collect();
         let share = now.iter().filter(|served| **served).count() / 100;
@@ -114,7 +114,7 @@ fn of_two_versions_one_serves_each_device_and_a_canary_keeps_its_devices() {
     }
     for stage in [Stage::Shadow, Stage::Bake] {
         let set = load(&[pair(stage)]);
-        let serving: Vec<bool> = set.models().map(|model| model.serves("d")).collect();
+        let serving: Vec<bool> = set.models().map(|model| model.serves(b"d")).collect();
         assert_eq!(serving, [true, false]);
     }
 }
