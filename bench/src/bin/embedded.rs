@@ -1,13 +1,15 @@
 //! The whole pipeline in one process, over HTTP, until every window is stored: readings per second on this machine,
 //! generator included, and the latency of the acknowledgement. The run counts only if every stored window is right.
 //!
-//! `embedded [SECONDS] [RATE] [DEVICES] [scored]`: for so long (20), so many readings a second of event time (500,000: more than
+//! `embedded [SECONDS] [RATE] [DEVICES] [scored|unsampled]`: for so long (20), so many readings a second of event time (500,000: more than
 //! two cores do, so that the generator is always behind) of so many devices (10,000); `scored`: the shipped `ewma` scores
-//! the metric that is aggregated. It starts the `highwater` beside
+//! the metric that is aggregated, as a configuration has it that says nothing else, or with no score kept but in the
+//! windows and of what is over the threshold. It starts the `highwater` beside
 //! it, or the one that `HIGHWATER_BIN` names.
 
 use anyhow::{Context, Result, bail, ensure};
 use bench::alone::{Alone, MODEL, WINDOWS};
+use bench::measure::used;
 use loadgen::{Fleet, FleetConfig, Load, RunConfig, TruthWindow};
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,8 @@ async fn main() -> Result<()> {
     let config = match args.next().as_deref() {
         None => WINDOWS.to_owned(),
         Some("scored") => format!("{WINDOWS}{MODEL}"),
-        Some(other) => bail!("`{other}` is not `scored`"),
+        Some("unsampled") => format!("{WINDOWS}{MODEL}sample-every = 0\n"),
+        Some(other) => bail!("`{other}` is neither `scored` nor `unsampled`"),
     };
     let mut running = Alone::start(&config).await?;
 
@@ -51,6 +54,7 @@ async fn main() -> Result<()> {
     let books = running.settled(SETTLE_MAX).await?;
     let stored_in = begun.elapsed();
     let (cpu, peak) = running.used()?;
+    let (generating, _) = used("self")?;
     ensure!(report.uncertain == 0 && report.rejected_unexpected == 0, "{report}");
     report.truth.expected.retain(|series, _| series.metric == METRIC);
     let found = loadgen::verify(&report.truth, &running.query, None).await?;
@@ -63,8 +67,13 @@ async fn main() -> Result<()> {
     println!("acknowledged: {:.0} a second", per_second(sent_in));
     println!("to the last stored window: {:.0} a second", per_second(stored_in));
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    let per_million = cpu / (readings as f64 / 1e6);
+    let millions = readings as f64 / 1e6;
+    let (per_million, generating) = (cpu / millions, generating / millions);
     println!("processor: {cpu:.1} s, {per_million:.2} s a million readings; peak {} MB resident", peak >> 20);
+    println!(
+        "the generator: {generating:.2} s a million, so the pipeline {:.2} times that",
+        per_million / generating
+    );
     if report.achieved_rate > 0.95 * f64::from(rate) {
         // Behind its schedule, it would only say how far.
         println!("{report}");

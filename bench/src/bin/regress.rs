@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const CASES: [&str; 4] = ["decode-json", "decode-avro", "fold-json", "fold-avro"];
+const CASES: [&str; 5] = ["decode-json", "decode-avro", "fold-json", "fold-avro", "score-avro"];
 /// More than this share above the reference is a regression.
 const TOLERANCE: f64 = 0.05;
 
