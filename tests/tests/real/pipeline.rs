@@ -15,7 +15,7 @@ size = "1m"
 
 [[model]]
 name = "ewma"
-each = ["temp"]
+each = ["temperature"]
 threshold = 5.0
 "#;
 /// Bound of the load, its sending included.
@@ -95,6 +95,15 @@ async fn real_pipeline_of_separate_processes_reaches_the_truth() -> Result<()> {
     // Without an instance the home itself is asked.
     let asked = tokio::task::block_in_place(|| cluster.command(&["books", "--json"], ASKING_MAX))?;
     ensure!(asked.code == Some(0) && asked.json()?["balanced"] == true, "{asked:?}");
+
+    // The log is read beside those that work on it.
+    let exported =
+        tokio::task::block_in_place(|| cluster.command(&["model", "export-rows", "ewma"], ASKING_MAX))?;
+    ensure!(exported.code == Some(0), "{exported:?}");
+    let mut lines = exported.stdout.lines();
+    ensure!(lines.next() == Some("device_id,event_time,metric,value"), "{}", exported.stdout);
+    let (rows, readings) = (lines.count(), &books["stages"][0]["received"]);
+    ensure!(rows > 0 && readings.as_u64() == Some(rows as u64), "{rows} rows of {readings} readings");
 
     for instance in [door].into_iter().chain(processes).chain(sinks).chain([page]) {
         ensure!(instance.stop().await?.success(), "a service did not end cleanly");
