@@ -116,6 +116,18 @@ fn a_home_on_servers_is_printed_as_it_is_read_and_its_secrets_are_not() {
 }
 
 #[test]
+fn no_secret_is_printed_whatever_this_build_can_do() {
+    let file = "[journal]\nurl = \"kafka://a:9092\"\n\
+        [store]\nurl = \"cql://c:9042/iot\"\nuser = \"sink\"\npassword = \"hunter2-of-the-store\"\n\
+        [ingest]\nscrub-hash = [\"owner\"]\nscrub-key = \"hunter3-of-the-scrubber-which-is-long-enough\"\n";
+    let page = resolved(file, &[]).expect(file).print().expect("printable");
+    for line in ["scrub-hash = [\"owner\"]", "scrub-key = \"********\"", "password = \"********\""] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    assert!(!page.contains("hunter"), "{page}");
+}
+
+#[test]
 fn settings_of_another_home_are_mistakes() {
     let kafka = ["journal.url=kafka://h:1", "store.url=cql://h:1/k"];
     for (sets, key) in [
