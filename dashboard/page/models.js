@@ -2,9 +2,9 @@
 
 import { ask, keep } from "./ask.js";
 import { empty, fill, h, heading, table } from "./dom.js";
-import { setting } from "./format.js";
+import { count, setting } from "./format.js";
 
-const COLUMNS = [{ title: "Model" }, { title: "Role" }, { title: "Scores" }, { title: "Alerts from", number: true }, { title: "Version" }, { title: "Trial" }];
+const COLUMNS = [{ title: "Model" }, { title: "Role" }, { title: "Scores" }, { title: "Alerts from", number: true }, { title: "Scored here", number: true }, { title: "Version" }, { title: "Trial" }];
 
 export function modelsView(root) {
   const problem = h("div");
@@ -21,7 +21,7 @@ export function modelsView(root) {
 
 function row(model) {
   const version = model.version ?? model.component ?? "";
-  return [h("strong", {}, model.name), model.role ?? "active", scored(model), setting(model.threshold),
+  return [h("strong", {}, model.name), model.role ?? "active", scored(model), setting(model.threshold), count(model.here?.scored),
     version ? h("code", { title: version }, version.slice(0, 12)) : "–", trial(model)];
 }
 
@@ -33,7 +33,7 @@ function trial(model) {
     return `${counts.compared} rows compared, ${counts.alerts_trial} alerts beside ${counts.alerts_active}; ${said}`;
   }
   if (ended && !counts) return `${(ended.version ?? "").slice(0, 12)} ${ended.outcome} in ${ended.stage}: ${ended.why}`;
-  return "–";
+  return model.here?.rows === 0 ? `no row yet: nothing has brought ${inputs(model.inputs)}` : "–";
 }
 
 // What it is given, and of which devices.

@@ -5,6 +5,7 @@ use journal::port::TopicPartition;
 use schemas::Micros;
 use schemas::record::Totals;
 use schemas::topic::Topic;
+use scoring::Counters;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -125,6 +126,9 @@ pub struct PartitionView {
     pub snapshot_bound: &'static str,
     /// Records a second at which this worker folds when it is busy.
     pub fold_rate: u64,
+    /// What its models have done since they were put in force here.
+    #[serde(skip)]
+    pub models: Vec<Counters>,
     /// Emergency brakes since the partition was assigned.
     pub brakes: u64,
     /// The journal's clock when this was written.

@@ -19,7 +19,7 @@ use ingest::Ingest;
 use journal::port::{Journal, JournalError, Reader, TopicPartition};
 use lag::{GroupLag, LagReport, Monitor};
 use processor::ops::{self, BooksLine, DeviceExplained, InForce, Letters, OpsError, PartitionExplained};
-use processor::view::View;
+use processor::view::{PartitionView, View};
 use schemas::codec::Codec;
 use schemas::partition::partition_of;
 use schemas::pipeline::{Inputs, Model, Pipeline};
@@ -419,7 +419,7 @@ fn processor_line(owned: &BooksLine, in_flight: i64) -> Line {
 }
 
 /// One version of a model.
-fn model_row(model: &Model, role: &str, trial: &Value, ended: &Value) -> Value {
+fn model_row((model, role): (&Model, &str), trial: &Value, ended: &Value, here: &[PartitionView]) -> Value {
     json!({
         "name": model.name,
         "version": scoring::version_of(model),
@@ -434,6 +434,7 @@ fn model_row(model: &Model, role: &str, trial: &Value, ended: &Value) -> Value {
         "settings": serde_json::from_str::<Value>(&model.settings).unwrap_or(Value::Null),
         "trial": trial,
         "ended": ended,
+        "here": models::done_here(here, model),
     })
 }
 
@@ -476,14 +477,15 @@ impl LiveView for Live {
                 (Some(in_force.generation), in_force.roles.over(in_force.pipeline), statuses)
             }
         };
+        let here = self.processor.get().map(Running::partitions).unwrap_or_default();
         let mut items: Vec<Value> = Vec::new();
         for model in &pipeline.models {
             let (trial, ended) = models::trials(&statuses, &model.name);
-            items.push(model_row(model, "active", &trial, &ended));
+            items.push(model_row((model, "active"), &trial, &ended, &here));
             if let Some(beside) = &model.trial {
                 let mut other = model.clone();
                 other.set_version(beside.version.clone());
-                items.push(model_row(&other, &beside.stage.to_string(), &trial, &ended));
+                items.push(model_row((&other, &beside.stage.to_string()), &trial, &ended, &here));
             }
         }
         Ok(json!({ "generation": generation, "items": items }))

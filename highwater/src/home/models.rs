@@ -10,12 +10,13 @@ use chassis::config::parse_duration;
 use journal::port::Journal;
 use processor::components::{COMPONENT_BYTES_MAX, Components};
 use processor::ops::{ModelStatus, OpsError, Rollouts};
+use processor::view::PartitionView;
 use schemas::Micros;
 use schemas::codec::Codec;
-use schemas::pipeline::Version;
+use schemas::pipeline::{Model, Version};
 use schemas::roles::Gates;
 use scoring::conformance::{Candidate, conform_compiled};
-use scoring::{Compiling, ComponentSource, HostLimits, Loader, shipped};
+use scoring::{Compiling, ComponentSource, Counters, HostLimits, Loader, shipped};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -297,6 +298,24 @@ pub(crate) fn trials(statuses: &[ModelStatus], name: &str) -> (Value, Value) {
         value(of.and_then(|status| serde_json::to_value(status.trial.as_ref()?).ok())),
         value(of.and_then(|status| serde_json::to_value(status.ended.as_ref()?).ok())),
     )
+}
+
+/// What a version has done in the partitions of this process since it was put in force there.
+pub(crate) fn done_here(partitions: &[PartitionView], model: &Model) -> Value {
+    let Some(version) = scoring::version_of(model) else { return Value::Null };
+    let is_it = |counters: &&Counters| counters.model == model.name && counters.version == version;
+    let mut all = partitions.iter().flat_map(|seen| &seen.models).filter(is_it).peekable();
+    if all.peek().is_none() {
+        return Value::Null;
+    }
+    let (mut rows, mut scored, mut alerts, mut failed) = (0, 0, 0, 0);
+    for counters in all {
+        rows += counters.rows;
+        scored += counters.scored;
+        alerts += counters.over_threshold;
+        failed += counters.failed.iter().sum::<u64>() + counters.left_out;
+    }
+    json!({ "rows": rows, "scored": scored, "alerts": alerts, "failed": failed })
 }
 
 #[cfg(test)]

@@ -224,6 +224,7 @@ impl Assigned {
             since_snapshot: self.snapshots.records,
             snapshot_bound: bound,
             fold_rate,
+            models: Vec::new(),
             brakes: self.braked.1,
             seen_at,
         };
@@ -241,6 +242,7 @@ impl Assigned {
             view.devices = state.devices();
             view.panes = state.panes();
             view.next_deadline = state.wake_at(seen_at);
+            view.models = state.lane.counters();
         }
         view
     }

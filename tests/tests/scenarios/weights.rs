@@ -59,8 +59,11 @@ async fn scored(instance: &Instance, device: &str, rows: &[Vec<f64>]) -> Result<
     .await
 }
 
+/// The model in force, but for what it has done.
 async fn model(instance: &Instance) -> Result<Value> {
-    Ok(instance.get("/admin/v1/models").await?["items"][0].clone())
+    let mut model = instance.get("/admin/v1/models").await?["items"][0].clone();
+    model["here"].take();
+    Ok(model)
 }
 
 fn done(finished: Finished) -> Result<Finished> {
@@ -80,6 +83,9 @@ async fn weights_of_a_file_score_as_the_library_does_and_stay_when_the_file_goes
     instance.settled().await?;
     scored(&instance, "a", &rows).await?;
     let first = model(&instance).await?;
+    let told = done(e2e::highwater(&["model", "status", "--json", "--url", &home.admin_url()], WAIT_MAX)?)?;
+    let here = told.json()?["items"][0]["here"].clone();
+    ensure!(here["scored"] == rows.len() && here["failed"] == 0, "{here}");
 
     // The file is another one now: what was decided stays decided, also for a process that begins anew.
     fs::write(&file, BOOSTED).context("writing weights")?;

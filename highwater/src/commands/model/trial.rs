@@ -14,10 +14,11 @@ use scoring::shipped;
 use serde_json::{Value, json};
 use std::path::Path;
 
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("model", "/name"),
     ("version", "/short"),
     ("role", "/role"),
+    ("scored here", "/here/scored"),
     ("since", "/trial/since"),
     ("compared", "/trial/compared"),
     ("alerts", "/alerts"),
@@ -152,9 +153,23 @@ fn row(item: &Value) -> Value {
                 text("why")
             ))
         }
+        _ if item["here"]["rows"] == 0 => json!(format!("no row yet: nothing has brought {}", inputs(item))),
         _ => Value::Null,
     };
     row
+}
+
+/// What a model waits for when nothing comes.
+fn inputs(item: &Value) -> String {
+    let names: Vec<String> = item["inputs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let window = item["of_window"]["window"].as_str().map(|window| format!(" in a closed `{window}`"));
+    format!("{}{}", names.join(" or "), window.unwrap_or_default())
 }
 
 fn short(version: &Value) -> String {
@@ -204,5 +219,21 @@ mod tests {
             json!({ "version": "123", "outcome": "rolled-back", "stage": "canary 10 %", "why": "gate x" });
         let over = json!({ "name": "m", "version": "a", "role": "active", "trial": null, "ended": ended });
         assert_eq!(row(&over)["said"], "123 rolled-back in canary 10 %: gate x");
+    }
+
+    #[test]
+    fn a_model_that_nothing_is_given_to_says_what_it_waits_for() {
+        let idle = |rows: u64, window: Value| {
+            json!({ "name": "m", "version": "a", "role": "active", "trial": null, "ended": null, "inputs": ["temp", "load"],
+                "of_window": window, "here": { "rows": rows, "scored": rows, "alerts": 0, "failed": 0 } })
+        };
+        let said = |item: Value| row(&item)["said"].clone();
+        assert_eq!(said(idle(0, Value::Null)), "no row yet: nothing has brought `temp` or `load`");
+        let window = json!({ "window": "1h", "features": ["mean"] });
+        assert_eq!(
+            said(idle(0, window)),
+            "no row yet: nothing has brought `temp` or `load` in a closed `1h`"
+        );
+        assert_eq!(said(idle(7, Value::Null)), Value::Null);
     }
 }
