@@ -1,9 +1,9 @@
 //! Whether guests in several languages are one and the same model, and what each costs:
 //! `cargo run --release -p scoring --example compare_guests -- rust=a.wasm c=b.wasm ...`
 //!
-//! All are held against the first, bit for bit: scores, flags and state, with default and with other settings, over rows
-//! with steps, rests and extremes; and all refuse the same settings. Prints a table; exit code 1 when one differs. Times are the least of several rounds of
-//! the whole guarded call through the host, batches of 1024 rows.
+//! All are held against the first, bit for bit: scores, what was expected, flags and state, with default and with other
+//! settings, over rows with steps, rests and extremes; and all refuse the same settings. Prints a table; exit code 1 when
+//! one differs. Times are the least of several rounds of the whole guarded call through the host, batches of 1024 rows.
 
 use scoring_host::{Batch, Host, HostLimits, Plugin, Refused, Scored, Session};
 use std::process::ExitCode;
@@ -17,9 +17,11 @@ const BATCH_ROWS: usize = 1024;
 const ROUNDS: usize = 7;
 const FUEL_PER_ROW: u64 = 100_000_000;
 const STRIDE: usize = 24;
-const SETTINGS: [&str; 2] = [
+const SETTINGS: [&str; 3] = [
     "{}",
     r#"{"alpha": 0.07, "warm-up-rows": 20, "trigger": 3.3, "refractory-rows": 9, "sigma-min": 1e-3, "sigma-min-ratio": 0.0}"#,
+    // A sigma without end, and no multiple of it.
+    r#"{"trigger": 0.0, "sigma-min-ratio": 1e300}"#,
 ];
 
 /// What no guest may take, and a word of the reason it gives.
@@ -36,6 +38,7 @@ struct Rows {
 #[derive(Default, PartialEq)]
 struct Given {
     scores: Vec<u64>,
+    expected: Vec<[Option<u64>; 2]>,
     flags: Vec<u8>,
     state: Vec<u8>,
 }
@@ -63,7 +66,7 @@ fn main() -> Result<ExitCode, Anything> {
     let Some(first) = found.first() else { return Err("no guest given".into()) };
     println!("{ROWS} rows of {SLOTS} series, {} settings; all against {}", SETTINGS.len(), first.label);
     println!(
-        "{:>12} {:>9} {:>10} {:>10} {:>9} {:>8} {:>9} {:>10}  scores",
+        "{:>12} {:>9} {:>10} {:>10} {:>9} {:>8} {:>9} {:>10}  against the first",
         "guest", "KiB", "compile s", "start ms", "ns/row", "ratio", "fuel/row", "memory KiB"
     );
     let mut equal = true;
@@ -172,6 +175,8 @@ fn run(session: &mut Session, rows: &Rows) -> Result<(Given, u64), Anything> {
         };
         let scored: Scored = session.score(&batch, FUEL_PER_ROW * part.len() as u64)?;
         given.scores.extend(scored.scores().iter().map(|score| score.to_bits()));
+        let expected = (0..part.len()).map(|row| scored.expected(row).map(|bound| bound.map(f64::to_bits)));
+        given.expected.extend(expected);
         given.flags.extend((0..part.len()).map(|row| scored.flags(row)));
         fuel += scored.fuel_used;
         given.state = scored.state;
@@ -183,14 +188,28 @@ fn run(session: &mut Session, rows: &Rows) -> Result<(Given, u64), Anything> {
 fn difference(first: &[Given], other: &[Given]) -> Option<String> {
     let (settings, (first, other)) =
         first.iter().zip(other).enumerate().find(|(_, (first, other))| first != other)?;
-    // Scores are not negative: their bits are ordered as they are.
-    let ulps = first.scores.iter().zip(&other.scores).map(|(one, other)| one.abs_diff(*other));
-    let row = first.scores.iter().zip(&other.scores).position(|(one, other)| one != other);
-    let Some(row) = row else { return Some(format!("equal, flags or state are not (settings {settings})")) };
-    Some(format!(
-        "DIFFER from row {row} on (settings {settings}): {} is {}; at most {} units in the last place",
-        f64::from_bits(first.scores[row]),
-        f64::from_bits(other.scores[row]),
-        ulps.max().unwrap_or(0)
-    ))
+    if let Some(row) = unlike(&first.scores, &other.scores) {
+        // Scores are not negative: their bits are ordered as they are.
+        let ulps = first.scores.iter().zip(&other.scores).map(|(one, other)| one.abs_diff(*other));
+        return Some(format!(
+            "SCORES DIFFER from row {row} on (settings {settings}): {} is {}; at most {} units in the last place",
+            f64::from_bits(first.scores[row]),
+            f64::from_bits(other.scores[row]),
+            ulps.max().unwrap_or(0)
+        ));
+    }
+    if let Some(row) = unlike(&first.expected, &other.expected) {
+        let shown = |given: &Given| given.expected[row].map(|bound| bound.map(f64::from_bits));
+        return Some(format!(
+            "EXPECTED DIFFERS from row {row} on (settings {settings}): {:?} is {:?}",
+            shown(first),
+            shown(other)
+        ));
+    }
+    Some(format!("FLAGS OR STATE DIFFER (settings {settings})"))
+}
+
+/// The first row that differs.
+fn unlike<T: PartialEq>(first: &[T], other: &[T]) -> Option<usize> {
+    first.iter().zip(other).position(|(one, other)| one != other)
 }

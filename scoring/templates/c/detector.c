@@ -12,12 +12,18 @@
 
 static double greatest(double a, double b) { return a > b ? a : b; }
 static double least(double a, double b) { return a < b ? a : b; }
+static double bounded(double value) { return least(greatest(value, -MAGNITUDE_MAX), MAGNITUDE_MAX); }
 
-double series_fold(struct series *series, double value, const struct settings *settings) {
-    double diff = least(greatest(value, -MAGNITUDE_MAX), MAGNITUDE_MAX) - series->mean;
+struct said series_fold(struct series *series, double value, const struct settings *settings) {
+    double diff = bounded(value) - series->mean;
     double floor = greatest(settings->sigma_min, settings->sigma_min_ratio * fabs(series->mean));
     double sigma = greatest(sqrt(series->variance), floor);
-    double score = series->rows == 0 || diff == 0.0 ? 0.0 : least(fabs(diff) / sigma, SCORE_MAX);
+    double reach = settings->trigger * sigma;
+    struct said said = {
+        .score = series->rows == 0 || diff == 0.0 ? 0.0 : least(fabs(diff) / sigma, SCORE_MAX),
+        .low = bounded(series->mean - reach),
+        .high = bounded(series->mean + reach),
+    };
 
     double weight = greatest(settings->alpha, 1.0 / ((double)series->rows + 1.0));
     double step = weight * diff;
@@ -28,10 +34,11 @@ double series_fold(struct series *series, double value, const struct settings *s
     if (series->rows < UINT32_MAX) series->rows += 1;
     if (series->refractory > 0) {
         series->refractory -= 1;
-        return least(score, settings->trigger / 2.0);
+        said.score = least(said.score, settings->trigger / 2.0);
+    } else if (warm && said.score >= settings->trigger) {
+        series->refractory = settings->refractory_rows;
     }
-    if (warm && score >= settings->trigger) series->refractory = settings->refractory_rows;
-    return score;
+    return said;
 }
 
 /* A flat object of numbers is all the JSON there is. */

@@ -4,8 +4,9 @@
  *
  *     diff = x - mean;  step = a * diff;  mean' = mean + step;  variance' = (1 - a) * (variance + diff * step)
  *
- * with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update. After a score at or above
- * `trigger` the next `refractory-rows` scores are held below half of it, so one event alarms once.
+ * with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update; expected are the values within
+ * `trigger` such sigmas of the mean. After a score at or above `trigger` the next `refractory-rows` scores are held below
+ * half of it, so one event alarms once.
  *
  * Lives here: arithmetic and settings. Does not live here: the contract with the host (model.c).
  * Only + - * / and sqrt are used, in this order: every machine, and the same model in another language, gives the same
@@ -38,10 +39,17 @@ struct series {
 };
 _Static_assert(sizeof(struct series) == 24, "the stride of the state");
 
+/* What is said of a value. */
+struct said {
+    double score; /* greater is stranger */
+    double low;   /* least and greatest value that would have been expected */
+    double high;
+};
+
 /* Reads settings, JSON of `length` bytes. Returns what is wrong with them, or NULL. */
 const char *settings_read(struct settings *settings, const char *text, size_t length);
 
 /* Scores a value, then learns it. */
-double series_fold(struct series *series, double value, const struct settings *settings);
+struct said series_fold(struct series *series, double value, const struct settings *settings);
 
 #endif

@@ -11,8 +11,18 @@
 #include <string.h>
 
 #define WARM_UP 1
+/* sigmas, low, high */
+#define OUTPUTS 3
 
 static struct settings settings;
+
+/* Zeros, to be returned to the host; NULL for nothing, as the bindings free no empty list. */
+static void *zeros(size_t count, size_t size) {
+    if (count == 0) return NULL;
+    void *place = calloc(count, size);
+    if (!place) abort();
+    return place;
+}
 
 static bool fail(exports_highwater_scoring_model_fault_t *fault, uint8_t kind, const char *text) {
     fault->tag = kind;
@@ -31,23 +41,27 @@ bool exports_highwater_scoring_model_configure(scorer_string_t *text, scorer_lis
 }
 
 void exports_highwater_scoring_model_describe(exports_highwater_scoring_model_descriptor_t *ret) {
-    exports_highwater_scoring_model_feature_t *feature = calloc(1, sizeof *feature);
+    exports_highwater_scoring_model_feature_t *feature = zeros(1, sizeof *feature);
     scorer_string_dup(&feature->name, "value");
     feature->missing = EXPORTS_HIGHWATER_SCORING_MODEL_MISSING_RULE_SKIP_ROW;
 
-    exports_highwater_scoring_model_output_t *output = calloc(1, sizeof *output);
-    scorer_string_dup(&output->name, "sigmas");
-    output->role = EXPORTS_HIGHWATER_SCORING_MODEL_ROLE_SCORE;
-    output->min.is_some = output->max.is_some = true;
-    output->max.val = SCORE_MAX;
+    exports_highwater_scoring_model_output_t *outputs = zeros(OUTPUTS, sizeof *outputs);
+    scorer_string_dup(&outputs[0].name, "sigmas");
+    outputs[0].role = EXPORTS_HIGHWATER_SCORING_MODEL_ROLE_SCORE;
+    outputs[0].min.is_some = outputs[0].max.is_some = true;
+    outputs[0].max.val = SCORE_MAX;
+    scorer_string_dup(&outputs[1].name, "low");
+    outputs[1].role = EXPORTS_HIGHWATER_SCORING_MODEL_ROLE_LOWER_BOUND;
+    scorer_string_dup(&outputs[2].name, "high");
+    outputs[2].role = EXPORTS_HIGHWATER_SCORING_MODEL_ROLE_UPPER_BOUND;
 
     memset(ret, 0, sizeof *ret);
     scorer_string_dup(&ret->name, "my-model");
     scorer_string_dup(&ret->version, "0.1.0");
     ret->features.ptr = feature;
     ret->features.len = 1;
-    ret->outputs.ptr = output;
-    ret->outputs.len = 1;
+    ret->outputs.ptr = outputs;
+    ret->outputs.len = OUTPUTS;
     scorer_string_dup(&ret->state.schema, "my-model");
     ret->state.revision = 1;
     ret->stride = sizeof(struct series);
@@ -62,30 +76,39 @@ bool exports_highwater_scoring_model_score(exports_highwater_scoring_model_batch
                                            exports_highwater_scoring_model_fault_t *err) {
     struct series *slab = (struct series *)state->ptr;
     size_t series = state->len / sizeof *slab;
-    uint8_t *flags = rows->rows ? calloc(rows->rows, 1) : NULL;
+    size_t count = rows->rows;
+    uint8_t *flags = zeros(count, sizeof *flags);
+    /* One column after the other. */
+    double *scores = zeros(OUTPUTS * count, sizeof *scores);
+    double *lows = scores + count;
+    double *highs = lows + count;
     const char *problem = NULL;
-    for (size_t row = 0; row < rows->rows; row++) {
+    for (size_t row = 0; row < count; row++) {
         if (rows->slot.ptr[row] >= series) {
             problem = "a row names a series that was not passed";
             break;
         }
         struct series *one = &slab[rows->slot.ptr[row]];
         if (one->rows < settings.warm_up_rows) flags[row] = WARM_UP;
-        /* Scores take the place of the values. */
-        rows->values.ptr[row] = series_fold(one, rows->values.ptr[row], &settings);
+        struct said said = series_fold(one, rows->values.ptr[row], &settings);
+        scores[row] = said.score;
+        lows[row] = said.low;
+        highs[row] = said.high;
     }
     scorer_list_u32_free(&rows->slot);
     scorer_list_s64_free(&rows->event_time);
+    scorer_list_f64_free(&rows->values);
     scorer_list_u8_free(&rows->missing);
     if (problem) {
-        scorer_list_f64_free(&rows->values);
         scorer_list_u8_free(state);
+        free(scores);
         free(flags);
         return fail(err, EXPORTS_HIGHWATER_SCORING_MODEL_FAULT_BAD_INPUT, problem);
     }
-    ret->values = rows->values;
+    ret->values.ptr = scores;
+    ret->values.len = OUTPUTS * count;
     ret->row_flags.ptr = flags;
-    ret->row_flags.len = rows->rows;
+    ret->row_flags.len = count;
     ret->state = *state;
     return true;
 }

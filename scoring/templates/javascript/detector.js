@@ -4,8 +4,9 @@
 //
 //     diff = x - mean;  step = a * diff;  mean' = mean + step;  variance' = (1 - a) * (variance + diff * step)
 //
-// with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update. After a score at or above
-// `trigger` the next `refractory-rows` scores are held below half of it, so one event alarms once.
+// with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update; expected are the values within
+// `trigger` such sigmas of the mean. After a score at or above `trigger` the next `refractory-rows` scores are held below
+// half of it, so one event alarms once.
 //
 // Lives here: arithmetic and settings. Does not live here: the contract with the host (model.js).
 // Only + - * / and sqrt are used, in this order: every machine, and the same model in another language, gives the same bytes.
@@ -64,21 +65,28 @@ export function rowsSeen(slab, slot) {
   return slab.getUint32(slot * STRIDE, true);
 }
 
-// Scores a value of a series of the slab (a DataView), then learns it.
-export function fold(slab, slot, given, settings) {
+function bounded(value) {
+  const least = value > -MAGNITUDE_MAX ? value : -MAGNITUDE_MAX;
+  return least < MAGNITUDE_MAX ? least : MAGNITUDE_MAX;
+}
+
+// Scores a value of a series of the slab (a DataView), then learns it; gives the score, and the least and the greatest
+// value that would have been expected.
+export function fold(slab, slot, value, settings) {
   const at = slot * STRIDE;
   const rows = slab.getUint32(at, true);
   const refractory = slab.getUint32(at + 4, true);
   const mean = slab.getFloat64(at + 8, true);
   const variance = slab.getFloat64(at + 16, true);
 
-  let value = given > -MAGNITUDE_MAX ? given : -MAGNITUDE_MAX;
-  value = value < MAGNITUDE_MAX ? value : MAGNITUDE_MAX;
-  const diff = value - mean;
+  const diff = bounded(value) - mean;
   const share = settings.sigmaMinRatio * Math.abs(mean);
   const floor = settings.sigmaMin > share ? settings.sigmaMin : share;
   const deviation = Math.sqrt(variance);
   const sigma = deviation > floor ? deviation : floor;
+  const reach = settings.trigger * sigma;
+  const low = bounded(mean - reach);
+  const high = bounded(mean + reach);
   let score = 0;
   if (rows !== 0 && diff !== 0) {
     score = Math.abs(diff) / sigma;
@@ -95,10 +103,9 @@ export function fold(slab, slot, given, settings) {
   if (refractory > 0) {
     slab.setUint32(at + 4, refractory - 1, true);
     const held = settings.trigger / 2;
-    return score < held ? score : held;
-  }
-  if (rows >= settings.warmUpRows && score >= settings.trigger) {
+    if (!(score < held)) score = held;
+  } else if (rows >= settings.warmUpRows && score >= settings.trigger) {
     slab.setUint32(at + 4, settings.refractoryRows, true);
   }
-  return score;
+  return { score, low, high };
 }

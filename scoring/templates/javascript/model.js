@@ -44,7 +44,11 @@ export const model = {
     name: 'my-model',
     version: '0.1.0',
     features: [{ name: 'value', unit: undefined, missing: 'skip-row' }],
-    outputs: [{ name: 'sigmas', role: 'score', min: 0, max: SCORE_MAX }],
+    outputs: [
+      { name: 'sigmas', role: 'score', min: 0, max: SCORE_MAX },
+      { name: 'low', role: 'lower-bound', min: undefined, max: undefined },
+      { name: 'high', role: 'upper-bound', min: undefined, max: undefined },
+    ],
     state: { schema: 'my-model', revision: 1 },
     stride: STRIDE,
     accepts: [],
@@ -56,13 +60,18 @@ export const model = {
     if (state.length % STRIDE !== 0) throw new Fault('bad-state', 'not a multiple of the stride');
     const slab = new DataView(state.buffer, state.byteOffset, state.byteLength);
     const series = state.length / STRIDE;
-    const values = new Float64Array(rows.rows);
-    const rowFlags = new Uint8Array(rows.rows);
-    for (let row = 0; row < rows.rows; row++) {
+    const count = rows.rows;
+    // One column after the other: scores, lows, highs.
+    const values = new Float64Array(3 * count);
+    const rowFlags = new Uint8Array(count);
+    for (let row = 0; row < count; row++) {
       const slot = rows.slot[row];
       if (slot >= series) throw new Fault('bad-input', 'a row names a series that was not passed');
       if (rowsSeen(slab, slot) < settings.warmUpRows) rowFlags[row] = WARM_UP;
-      values[row] = fold(slab, slot, rows.values[row], settings);
+      const { score, low, high } = fold(slab, slot, rows.values[row], settings);
+      values[row] = score;
+      values[count + row] = low;
+      values[2 * count + row] = high;
     }
     return { values, rowFlags, state };
   }),

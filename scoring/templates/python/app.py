@@ -83,7 +83,11 @@ class Model(exports.Model):
             name="my-model",
             version=VERSION,
             features=[Feature(name="value", unit=None, missing=MissingRule.SKIP_ROW)],
-            outputs=[Output(name="sigmas", role=Role.SCORE, min=0.0, max=detector.SCORE_MAX)],
+            outputs=[
+                Output(name="sigmas", role=Role.SCORE, min=0.0, max=detector.SCORE_MAX),
+                Output(name="low", role=Role.LOWER_BOUND, min=None, max=None),
+                Output(name="high", role=Role.UPPER_BOUND, min=None, max=None),
+            ],
             state=StateId(schema="my-model", revision=1),
             stride=STATE.size,
             accepts=[],
@@ -96,17 +100,19 @@ class Model(exports.Model):
         if len(state) % STATE.size:
             raise Err(Fault_BadState("not a multiple of the stride"))
         series = list(STATE.iter_unpack(state))
-        values = []
+        scores, lows, highs = [], [], []
         flags = bytearray(rows.rows)
         for row, (slot, value) in enumerate(zip(rows.slot, rows.values)):
             if slot >= len(series):
                 raise Err(Fault_BadInput("a row names a series that was not passed"))
             if series[slot][0] < settings.warm_up_rows:
                 flags[row] = WARM_UP
-            score, series[slot] = detector.fold(series[slot], value, settings)
-            values.append(score)
+            (score, low, high), series[slot] = detector.fold(series[slot], value, settings)
+            scores.append(score)
+            lows.append(low)
+            highs.append(high)
         slab = b"".join(STATE.pack(*one) for one in series)
-        return Scored(values=values, row_flags=bytes(flags), state=slab)
+        return Scored(values=scores + lows + highs, row_flags=bytes(flags), state=slab)
 
     @told
     def upgrade_state(self, source: StateId, slots: int, state: bytes) -> bytes:

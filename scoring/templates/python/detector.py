@@ -4,8 +4,9 @@ Finch, "Incremental calculation of weighted mean and variance" (2009), section 9
 
     diff = x - mean;  step = a * diff;  mean' = mean + step;  variance' = (1 - a) * (variance + diff * step)
 
-with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update. After a score at or above `trigger`
-the next `refractory-rows` scores are held below half of it, so one event alarms once.
+with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update; expected are the values within
+`trigger` such sigmas of the mean. After a score at or above `trigger` the next `refractory-rows` scores are held below
+half of it, so one event alarms once.
 
 Lives here: arithmetic and settings, in plain Python. Does not live here: the contract with the host (app.py).
 Only + - * / and sqrt are used, in this order: every machine, and the same model in another language, gives the same bytes.
@@ -61,20 +62,25 @@ class Settings:
         self.sigma_min_ratio = float(numbers["sigma-min-ratio"])
 
 
-def fold(series: tuple, value: float, settings: Settings) -> tuple:
-    """Scores a value, then learns it: (rows, refractory, mean, variance) -> (score, the new series)."""
-    rows, refractory, mean, variance = series
+def bounded(value: float) -> float:
+    """A value within what is calculated with."""
     if not value > -MAGNITUDE_MAX:
-        value = -MAGNITUDE_MAX
-    if not value < MAGNITUDE_MAX:
-        value = MAGNITUDE_MAX
-    diff = value - mean
+        return -MAGNITUDE_MAX
+    return value if value < MAGNITUDE_MAX else MAGNITUDE_MAX
+
+
+def fold(series: tuple, value: float, settings: Settings) -> tuple:
+    """Scores a value, then learns it: (rows, refractory, mean, variance) -> ((score, low, high), the new series)."""
+    rows, refractory, mean, variance = series
+    diff = bounded(value) - mean
     sigma = settings.sigma_min_ratio * abs(mean)
     if settings.sigma_min > sigma:
         sigma = settings.sigma_min
     deviation = sqrt(variance)
     if deviation > sigma:
         sigma = deviation
+    reach = settings.trigger * sigma
+    low, high = bounded(mean - reach), bounded(mean + reach)
     if rows == 0 or diff == 0.0:
         score = 0.0
     else:
@@ -100,4 +106,4 @@ def fold(series: tuple, value: float, settings: Settings) -> tuple:
             score = held
     elif warm and score >= settings.trigger:
         refractory = settings.refractory_rows
-    return score, (rows, refractory, mean, variance)
+    return (score, low, high), (rows, refractory, mean, variance)

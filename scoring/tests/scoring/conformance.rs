@@ -166,7 +166,7 @@ fn what_a_model_must_not_do_is_named() {
         ("remember", "nothing kept in the instance"),
         ("place", "any cut into batches"),
         ("neighbour", "series do not touch each other"),
-        ("leak", "flat memory"),
+        ("leak", "flat memory, or instances that last"),
     ] {
         let report = tried(FIXTURES, &format!(r#"{{"mode": "{mode}"}}"#));
         let failed: Vec<&str> = report

@@ -5,8 +5,9 @@
 //
 //	diff = x - mean;  step = a * diff;  mean' = mean + step;  variance' = (1 - a) * (variance + diff * step)
 //
-// with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update. After a score at or above `trigger`
-// the next `refractory-rows` scores are held below half of it, so one event alarms once.
+// with a = max(alpha, 1 / (n + 1)). The score is |x - mean| / sigma before the update; expected are the values within
+// `trigger` such sigmas of the mean. After a score at or above `trigger` the next `refractory-rows` scores are held below
+// half of it, so one event alarms once.
 //
 // Lives here: arithmetic and settings. Does not live here: the contract with the host (export_highwater_scoring_model).
 // Only + - * / and sqrt are used, in this order, and products are rounded by float64(...), which forbids Go to fuse them
@@ -90,12 +91,17 @@ func least(a, b float64) float64 {
 	return b
 }
 
-// Fold scores a value, then learns it.
-func (series *Series) Fold(value float64, settings *Settings) float64 {
-	diff := least(greatest(value, -magnitudeMax), magnitudeMax) - series.Mean
+func bounded(value float64) float64 {
+	return least(greatest(value, -magnitudeMax), magnitudeMax)
+}
+
+// Fold scores a value, then learns it; low and high are the least and the greatest value that would have been expected.
+func (series *Series) Fold(value float64, settings *Settings) (score, low, high float64) {
+	diff := bounded(value) - series.Mean
 	floor := greatest(settings.SigmaMin, settings.SigmaMinRatio*math.Abs(series.Mean))
 	sigma := greatest(math.Sqrt(series.Variance), floor)
-	score := 0.0
+	reach := float64(settings.Trigger * sigma)
+	low, high = bounded(series.Mean-reach), bounded(series.Mean+reach)
 	if series.Rows != 0 && diff != 0 {
 		score = least(math.Abs(diff)/sigma, ScoreMax)
 	}
@@ -111,10 +117,9 @@ func (series *Series) Fold(value float64, settings *Settings) float64 {
 	}
 	if series.Refractory > 0 {
 		series.Refractory--
-		return least(score, settings.Trigger/2)
-	}
-	if warm && score >= settings.Trigger {
+		score = least(score, settings.Trigger/2)
+	} else if warm && score >= settings.Trigger {
 		series.Refractory = settings.RefractoryRows
 	}
-	return score
+	return score, low, high
 }

@@ -19,8 +19,10 @@ import (
 const (
 	stride = uint32(unsafe.Sizeof(detector.Series{}))
 	warmUp = 1
-	// Bytes of batches after which the garbage is collected, and what a call leaves besides its lists.
+	// Bytes of batches after which the garbage is collected; what a row leaves in the lists of a call (slot, time, value,
+	// three outputs, flags), and a call besides them.
 	collectEvery = 128 << 10
+	rowBytes     = 4 + 8 + 8 + 3*8 + 1
 	callBytes    = 1 << 10
 )
 
@@ -65,10 +67,14 @@ func Configure(text string, artifact Option[[]uint8], seed uint64) Result[Unit, 
 // Describe says what the model, configured, takes and gives.
 func Describe() Descriptor {
 	return Descriptor{
-		Name:       "my-model",
-		Version:    "0.1.0",
-		Features:   []Feature{{Name: "value", Unit: None[string](), Missing: MissingRule_SkipRow}},
-		Outputs:    []Output{{Name: "sigmas", Role: Role_Score, Min: Some(0.0), Max: Some(detector.ScoreMax)}},
+		Name:     "my-model",
+		Version:  "0.1.0",
+		Features: []Feature{{Name: "value", Unit: None[string](), Missing: MissingRule_SkipRow}},
+		Outputs: []Output{
+			{Name: "sigmas", Role: Role_Score, Min: Some(0.0), Max: Some(detector.ScoreMax)},
+			{Name: "low", Role: Role_LowerBound, Min: None[float64](), Max: None[float64]()},
+			{Name: "high", Role: Role_UpperBound, Min: None[float64](), Max: None[float64]()},
+		},
 		State:      StateId{Schema: "my-model", Revision: 1},
 		Stride:     stride,
 		WarmUpRows: settings.WarmUpRows,
@@ -78,13 +84,17 @@ func Describe() Descriptor {
 
 // Score folds a batch, row after row.
 func Score(rows Batch, state []uint8) Result[Scored, Fault] {
-	collect(callBytes + len(state) + 21*len(rows.Values))
+	count := len(rows.Values)
+	collect(callBytes + len(state) + rowBytes*count)
 	if len(state)%int(stride) != 0 {
 		return Err[Scored](MakeFaultBadState("not a multiple of the stride"))
 	}
 	// The slab is in linear memory already, in the layout of Series.
 	slab := unsafe.Slice((*detector.Series)(unsafe.Pointer(unsafe.SliceData(state))), len(state)/int(stride))
-	flags := make([]uint8, len(rows.Values))
+	flags := make([]uint8, count)
+	// One column after the other.
+	values := make([]float64, 3*count)
+	scores, lows, highs := values[:count], values[count:2*count], values[2*count:]
 	for row, slot := range rows.Slot {
 		if int(slot) >= len(slab) {
 			return Err[Scored](MakeFaultBadInput("a row names a series that was not passed"))
@@ -93,10 +103,9 @@ func Score(rows Batch, state []uint8) Result[Scored, Fault] {
 		if series.Rows < settings.WarmUpRows {
 			flags[row] = warmUp
 		}
-		// Scores take the place of the values.
-		rows.Values[row] = series.Fold(rows.Values[row], &settings)
+		scores[row], lows[row], highs[row] = series.Fold(rows.Values[row], &settings)
 	}
-	return Ok[Scored, Fault](Scored{Values: rows.Values, RowFlags: flags, State: state})
+	return Ok[Scored, Fault](Scored{Values: values, RowFlags: flags, State: state})
 }
 
 // UpgradeState translates the state of another version.
