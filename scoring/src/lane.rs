@@ -11,7 +11,7 @@ use crate::runner::{FailedCall, Runner};
 use crate::slab::Slab;
 use crate::verdict::{FailedRow, Flushed, Verdict};
 use schemas::pipeline::Inputs;
-use scoring_host::{LogLevel, Session};
+use scoring_host::{LogLevel, LogLine, Session};
 
 /// A reading to be scored.
 #[derive(Clone, Copy, Debug)]
@@ -511,14 +511,22 @@ impl LaneModel {
         self.queue.clear();
     }
 
-    /// What the guest logged goes to the process's log.
+    /// What the guest logged goes to the process's log; of a row that fails alone and in each batch around it, once.
     fn relay_log(&mut self, loaded: &Loaded) {
+        let mut lines: Vec<(LogLine, u32)> = Vec::new();
         for line in self.runner.session.take_lines() {
-            let (model, message) = (loaded.info.name.as_str(), line.message.as_str());
+            match lines.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, times)) => *times += 1,
+                None => lines.push((line, 1)),
+            }
+        }
+        for (line, times) in lines {
+            let (model, version, message) =
+                (loaded.info.name.as_str(), loaded.info.version.as_str(), line.message.as_str());
             match line.level {
-                LogLevel::Error => tracing::error!(model, "{message}"),
-                LogLevel::Warn => tracing::warn!(model, "{message}"),
-                _ => tracing::info!(model, "{message}"),
+                LogLevel::Error => tracing::error!(model, version, times, "{message}"),
+                LogLevel::Warn => tracing::warn!(model, version, times, "{message}"),
+                _ => tracing::info!(model, version, times, "{message}"),
             }
         }
     }

@@ -35,7 +35,10 @@ impl Offline {
     pub(crate) async fn open(settings: Settings) -> Result<Option<Self>> {
         open::NoRegistry::check(&settings)?;
         if let Some(file) = settings.journal.file().filter(|file| !file.exists()) {
-            bail!("there is no {}: name the directory with --data", file.display());
+            bail!(
+                "nothing runs here yet, or elsewhere: there is no {} (--data names the directory)",
+                file.display()
+            );
         }
         let opening = move || {
             let journal = match open::journal(&settings) {

@@ -133,7 +133,7 @@ impl Rollouts {
             if let Some(trial) = &deployment.trial {
                 let (trial, stage) = (digest(model, &trial.version), trial.stage);
                 return Err(OpsError::Refused(format!(
-                    "`{name}` has a version on trial already ({trial}, {stage}): take it back or let it in first"
+                    "`{name}` has a version on trial already ({trial}, {stage}): take it back (`model rollback`) or let it in (`model activate`) first"
                 )));
             }
             if digest(model, version) == digest(model, &rollout::active(model, deployment)) {

@@ -71,7 +71,10 @@ pub fn judge(stage: Stage, gates: &Gates, sums: &Sums, elapsed: Micros) -> Judge
     }
     let mut missing = Vec::new();
     if !enough {
-        missing.push(format!("{} of {} rows that both versions have scored", sums.compared, gates.rows));
+        missing.push(format!(
+            "{} rows that both versions have scored past their warm-up, {} so far",
+            gates.rows, sums.compared
+        ));
     }
     if stage == Stage::Shadow && gates.rank_correlation_min.is_some() && sums.correlation.is_none() {
         missing.push(format!("{PAIRS_MIN} sampled rows with the scores of both"));

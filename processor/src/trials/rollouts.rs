@@ -200,7 +200,10 @@ fn by_hand_a_version_is_let_in_and_taken_back() {
     assert!(matches!(home.rollouts.push("m", &bad(), &patient), Err(OpsError::Refused(_))), "one at a time");
     home.settle();
     let refused = home.rollouts.activate("m", false).expect_err("nothing is known yet");
-    assert!(refused.to_string().contains("0 of 30 rows"), "{refused}");
+    assert!(
+        refused.to_string().contains("30 rows that both versions have scored past their warm-up, 0 so far"),
+        "{refused}"
+    );
     home.round(20.0);
     home.rollouts.activate("m", false).expect("its gates are kept, whatever the time");
     home.settle();

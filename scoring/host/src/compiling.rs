@@ -136,7 +136,26 @@ fn caps(_order: CompileOrder) -> std::io::Result<()> {
 /// Compiles here, in an engine of its own: the compiler's working memory lives as long as its engine.
 pub(crate) fn compile(component: &[u8], stack_bytes: usize) -> Result<Vec<u8>, Refused> {
     let engine = Engine::new(&config(stack_bytes)).map_err(|error| Refused::engine(&error))?;
+    if let Some(other) = something_else(component) {
+        return Err(Refused::NotAComponent(other));
+    }
     engine.precompile_component(component).map_err(|error| Refused::NotAComponent(format!("{error:#}")))
+}
+
+/// What the bytes are that people take for a component by mistake, by their first eight: a core module's version is 1, a
+/// component's has another layer beside it.
+fn something_else(bytes: &[u8]) -> Option<String> {
+    match bytes.first_chunk::<8>() {
+        Some(b"\0asm\x01\0\0\0") => Some(
+            "these bytes are a core WebAssembly module; `wasm-tools component new` makes a component of it"
+                .to_owned(),
+        ),
+        Some(head) if head.starts_with(b"\0asm") => None,
+        _ => {
+            let head = &bytes[..bytes.len().min(8)];
+            Some(format!("no WebAssembly at all: these bytes begin with \"{}\"", head.escape_ascii()))
+        }
+    }
 }
 
 impl Compiling {

@@ -48,7 +48,7 @@ pub enum Refused {
     )]
     Import(String),
     /// Does not fit the contract.
-    #[error("does not fit the world highwater:scoring/scorer@0.1: {0}")]
+    #[error("does not fit the world highwater:scoring/scorer@1.0: {0}")]
     World(String),
     /// Fails while starting.
     #[error("fails while starting: {0}")]

@@ -122,6 +122,11 @@ async fn weights_of_a_file_score_as_the_library_does_and_stay_when_the_file_goes
     // In use: only a home at rest gives rows out.
     let busy = home.command(&["model", "export-rows", "forest"], WAIT_MAX)?;
     ensure!(busy.code == Some(1) && busy.stderr.contains("an instance has this home open"), "{busy:?}");
+    let kept = home.path().join("rows.csv");
+    fs::write(&kept, "of before").context("writing a file")?;
+    let out = kept.display().to_string();
+    let busy = home.command(&["model", "export-rows", "forest", "--out", &out], WAIT_MAX)?;
+    ensure!(busy.code == Some(1) && fs::read_to_string(&kept)? == "of before", "a refusal touches nothing");
     instance.stop().await?;
     let [from, to] = [times[10], times[20]].map(crate::rfc3339);
     let args = ["model", "export-rows", "forest", "--from", &from, "--to", &to];
@@ -136,6 +141,8 @@ async fn weights_of_a_file_score_as_the_library_does_and_stay_when_the_file_goes
         let values = cells[2..].iter().map(|cell| cell.parse()).collect::<Result<Vec<f64>, _>>()?;
         ensure!(values == row[..NAMES.len()], "{line}: {row:?}");
     }
+    done(home.command(&["model", "export-rows", "forest", "--out", &out], WAIT_MAX)?)?;
+    ensure!(fs::read_to_string(&kept)?.starts_with("device_id,event_time,temp,"), "the rows take its place");
     Ok(())
 }
 

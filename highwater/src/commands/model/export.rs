@@ -38,11 +38,29 @@ pub(super) async fn run(args: ExportArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Into the file, which is what it was until all rows are there.
 fn export(args: &ExportArgs, settings: &Settings, span: Range<Micros>) -> Result<Exported> {
-    let target: Box<dyn Write> = match &args.out {
-        Some(path) => Box::new(File::create(path).with_context(|| format!("writing {}", path.display()))?),
-        None => Box::new(stdout().lock()),
-    };
+    let Some(path) = &args.out else { return write(args, settings, span, Box::new(stdout().lock())) };
+    let part = path.with_added_extension("part");
+    let rows = File::create(&part).with_context(|| format!("writing {}", part.display()))?;
+    let exported = write(args, settings, span, Box::new(rows));
+    let placed = exported.and_then(|exported| {
+        std::fs::rename(&part, path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(exported)
+    });
+    if placed.is_err() {
+        // Why is said already.
+        let _ = std::fs::remove_file(&part);
+    }
+    placed
+}
+
+fn write(
+    args: &ExportArgs,
+    settings: &Settings,
+    span: Range<Micros>,
+    target: Box<dyn Write>,
+) -> Result<Exported> {
     let table = RefCell::new(csv::Writer::from_writer(target));
     let file = args.config.config.as_ref().map(|_| &settings.pipeline);
     let mut begin = |model: &Model| Ok(table.borrow_mut().write_record(header(model))?);
