@@ -124,11 +124,13 @@ struct Court {
     fuel: u64,
 }
 
-/// What a run over some rows gave: score and flags by row, and the slabs of all series in the end.
+/// What a run over some rows gave: score, bounds and flags by row, and the slabs of all series in the end.
 #[derive(Debug)]
 struct Given {
     /// Bits, so that -0 is not 0.
     scores: Vec<u64>,
+    /// What was expected, in the same way.
+    expected: Vec<[Option<u64>; 2]>,
     flags: Vec<u8>,
     state: Vec<u8>,
     fuel: u64,
@@ -152,7 +154,9 @@ impl Court {
         })?;
         let scores = scored.scores().iter().map(|score| score.to_bits()).collect();
         let flags = (0..rows.len()).map(|row| scored.flags(row)).collect();
-        Ok(Given { scores, flags, fuel: scored.fuel_used, state: scored.state })
+        let bits = |row| scored.expected(row).map(|bound| bound.map(f64::to_bits));
+        let expected = (0..rows.len()).map(bits).collect();
+        Ok(Given { scores, expected, flags, fuel: scored.fuel_used, state: scored.state })
     }
 
     fn blank(&self, slots: u32) -> Vec<u8> {
@@ -162,7 +166,8 @@ impl Court {
     /// Batch after batch; `renew`: each in an instance that has seen nothing.
     fn run(&self, rows: &Rows, size: usize, renew: bool) -> Result<Given, String> {
         let mut session = Session::new(self.plugin.clone());
-        let mut all = Given { scores: Vec::new(), flags: Vec::new(), state: self.blank(rows.slots), fuel: 0 };
+        let state = self.blank(rows.slots);
+        let mut all = Given { scores: Vec::new(), expected: Vec::new(), flags: Vec::new(), state, fuel: 0 };
         for (number, part) in rows.parts(size).enumerate() {
             if renew {
                 session.renew();
@@ -171,6 +176,7 @@ impl Court {
                 .call(&mut session, &part, &all.state)
                 .map_err(|why| format!("batch {number} of {size} rows: {why}"))?;
             all.scores.extend(given.scores);
+            all.expected.extend(given.expected);
             all.flags.extend(given.flags);
             all.state = given.state;
             all.fuel += given.fuel;
@@ -214,6 +220,7 @@ impl Court {
         let after = self.call(&mut session, &second.renumbered(), &turned(&before.state))?;
         let joined = Given {
             scores: [before.scores, after.scores].concat(),
+            expected: [before.expected, after.expected].concat(),
             flags: [before.flags, after.flags].concat(),
             state: turned(&after.state),
             fuel: 0,
@@ -232,6 +239,7 @@ impl Court {
             let at = series as usize * stride;
             let beside = Given {
                 scores: places.iter().map(|row| together.scores[*row]).collect(),
+                expected: places.iter().map(|row| together.expected[*row]).collect(),
                 flags: places.iter().map(|row| together.flags[*row]).collect(),
                 state: together.state[at..at + stride].to_vec(),
                 fuel: 0,
@@ -337,6 +345,10 @@ fn differ(one: &Given, other: &Given, what: &str) -> Result<(), String> {
     }
     if one.scores.len() != other.scores.len() {
         return Err(format!("{what}: {} rows, not {}", other.scores.len(), one.scores.len()));
+    }
+    if let Some(row) = one.expected.iter().zip(&other.expected).position(|(one, other)| one != other) {
+        let told = |given: &Given| given.expected[row].map(|bound| bound.map(f64::from_bits));
+        return Err(format!("{what}: row {row} expected {:?}, not {:?}", told(other), told(one)));
     }
     match one.state.iter().zip(&other.state).position(|(one, other)| one != other) {
         Some(byte) => Err(format!("{what}: the scores agree, byte {byte} of the state does not")),

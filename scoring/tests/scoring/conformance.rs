@@ -165,6 +165,7 @@ fn what_a_model_must_not_do_is_named() {
     for (mode, expected) in [
         ("remember", "nothing kept in the instance"),
         ("place", "any cut into batches"),
+        ("bound-place", "any cut into batches"),
         ("neighbour", "series do not touch each other"),
         ("leak", "flat memory, or instances that last"),
     ] {
