@@ -66,6 +66,20 @@ fn what_is_no_component_is_refused() {
 
 /// A file whose end is missing, wherever it was cut.
 #[test]
+fn what_people_take_for_a_component_is_told_by_name() {
+    let host = host();
+    let core = b"\0asm\x01\0\0\0 and sections";
+    for (bytes, told) in [
+        (core.as_slice(), "a core WebAssembly module; `wasm-tools component new`"),
+        (b"<!doctype html>", "no WebAssembly at all: these bytes begin with \"<!doctyp\""),
+        (b"", "no WebAssembly at all"),
+    ] {
+        let refused = host.component(bytes, None).err().map(|why| why.to_string()).unwrap_or_default();
+        assert!(refused.starts_with("not a component: ") && refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
 fn a_truncated_component_is_refused() {
     static FIXTURES: &[u8] = include_bytes!("../../plugins/prebuilt/fixtures.wasm");
     let host = host();
