@@ -120,7 +120,7 @@ macro_rules! files {
     ($($path:literal: $of:literal),* $(,)?) => { [$(($path, include_str!(concat!("../", $of)))),*] };
 }
 
-static RUST: [File; 9] = files! {
+static RUST: [File; 10] = files! {
     "README.md": "templates/rust/README.md",
     "build": "templates/rust/build",
     ".gitignore": "templates/rust/gitignore",
@@ -129,6 +129,7 @@ static RUST: [File; 9] = files! {
     "sdk/guest/Cargo.toml": "templates/rust/guest.toml",
     "sdk/guest/src/lib.rs": "plugins/guest/src/lib.rs",
     "sdk/guest/src/habit.rs": "plugins/guest/src/habit.rs",
+    "sdk/guest/src/settings.rs": "plugins/guest/src/settings.rs",
     "sdk/guest/src/univariate.rs": "plugins/guest/src/univariate.rs",
 };
 

@@ -223,4 +223,9 @@ fn settings_that_make_no_sense_are_refused() {
         let error = loader.load(&[shipped(name, settings)]).expect_err(settings).to_string();
         assert!(error.starts_with(&format!("model `{name}`: refuses its settings: ")), "{settings}: {error}");
     }
+    for (name, known) in [("ewma", "alpha, warm-up-rows, trigger, "), ("seasonal", "period-seconds, alpha, ")]
+    {
+        let error = loader.load(&[shipped(name, r#"{"alfa": 0.5}"#)]).expect_err("misspelt").to_string();
+        assert!(error.contains(&format!("What can be set: {known}")), "{error}");
+    }
 }

@@ -63,8 +63,7 @@ impl Default for Settings {
 
 impl Settings {
     fn parse(text: &str) -> Result<Self, String> {
-        let text = if text.trim().is_empty() { "{}" } else { text };
-        let (settings, _): (Self, _) = serde_json_core::from_str(text).map_err(|error| error.to_string())?;
+        let settings: Self = guest::settings::read(text)?;
         if !(settings.alpha > 0.0 && settings.alpha <= 1.0) {
             return Err("alpha must be above 0 and at most 1".to_owned());
         }

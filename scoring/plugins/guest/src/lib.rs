@@ -9,6 +9,7 @@
 //! ```
 
 pub mod habit;
+pub mod settings;
 pub mod univariate;
 
 /// Generated from `scoring/wit`.

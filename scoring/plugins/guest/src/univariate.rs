@@ -88,9 +88,7 @@ pub fn configure<M: Univariate>(
     if artifact.is_some() {
         return Err(Fault::BadConfig("takes no artifact".to_owned()));
     }
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let (read, _): (M::Settings, _) =
-        serde_json_core::from_str(text).map_err(|error| Fault::BadConfig(error.to_string()))?;
+    let read: M::Settings = crate::settings::read(text).map_err(Fault::BadConfig)?;
     M::check(&read).map_err(Fault::BadConfig)?;
     settings.set(read).map_err(|_| Fault::Internal("configured twice".to_owned()))
 }
