@@ -113,8 +113,14 @@ pub(crate) fn check() -> Result<()> {
     bail!("{} violations of the architecture", faults.len())
 }
 
-fn root() -> Result<PathBuf> {
-    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?.to_path_buf())
+/// The checkout.
+///
+/// # Errors
+/// When cargo did not start this.
+pub(crate) fn root() -> Result<PathBuf> {
+    // As cargo says when it runs this: one target directory may serve several checkouts, and this may be built by another.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run it by `cargo xtask`")?;
+    Ok(Path::new(&manifest).parent().context("xtask lies in the workspace")?.to_path_buf())
 }
 
 fn dependencies(root: &Path, faults: &mut Vec<String>) -> Result<()> {

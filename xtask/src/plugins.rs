@@ -15,11 +15,11 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Builds all guests; `check` compares with the committed files instead of replacing them.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the checkout")?;
+    let root = crate::arch::root()?;
     let plugins = root.join("scoring/plugins");
     let prebuilt = plugins.join("prebuilt");
     let guests = guests(&plugins)?;
-    let built = build(root, &plugins, &guests)?;
+    let built = build(&root, &plugins, &guests)?;
     let mut differences = Vec::new();
     for guest in &guests {
         let module =
