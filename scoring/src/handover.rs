@@ -76,13 +76,15 @@ impl Lane {
         let set = self.models().clone();
         let loaded = set.loaded();
         for Pair { from, to } in pairs(loaded, known) {
-            let given = self.slabs(from).to_vec();
             if same(&loaded[from], &loaded[to]) {
+                let given = self.slabs(from).to_vec();
                 self.slabs_mut(to).clone_from_slice(&given);
             } else if let Some(slabs) = translated.slabs.remove(&loaded[to].version) {
-                for ((slab, given), own) in slabs.iter().zip(&given).zip(self.slabs_mut(to)) {
-                    // Devices may have been forgotten since.
-                    for (slot, _) in given.seen() {
+                // Devices may have been forgotten since.
+                let slots = |slab: &Slab| slab.seen().map(|(slot, _)| slot).collect::<Vec<_>>();
+                let seen: Vec<Vec<u32>> = self.slabs(from).iter().map(slots).collect();
+                for ((slab, slots), own) in slabs.iter().zip(seen).zip(self.slabs_mut(to)) {
+                    for slot in slots {
                         let mut bytes = Vec::with_capacity(slab.stride());
                         slab.gather(slot, &mut bytes);
                         own.scatter(slot, &bytes);
