@@ -1,8 +1,8 @@
 //! A home in one process: the `highwater` beside the benchmark, or the one that `HIGHWATER_BIN` names.
 
+use crate::home::free_address;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -67,17 +67,16 @@ impl Alone {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("highwater.toml");
         std::fs::write(&file, config)?;
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let (ingest, dashboard, admin) = (free()?, free()?, free()?);
+        let (ingest, dashboard, admin) = (free_address()?, free_address()?, free_address()?);
         let mut command = Command::new(&binary);
         command.arg("run").arg("--config").arg(&file).arg("--data").arg(directory.path().join("data"));
-        for (name, address) in [("ingest", ingest), ("dashboard", dashboard), ("admin", admin)] {
+        for (name, address) in [("ingest", &ingest), ("dashboard", &dashboard), ("admin", &admin)] {
             command.args(["--set", &format!("{name}.listen={address}")]);
         }
         let child = command.stdin(Stdio::null()).spawn();
         let child = child.with_context(|| format!("starting {}", binary.display()))?;
         let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
-        let url = |address| format!("http://{address}");
+        let url = |address: String| format!("http://{address}");
         let (ingest, query, admin) = (url(ingest), url(dashboard), url(admin));
         let mut alone = Self { child, binary, http, ingest, query, admin, _directory: directory };
         let ready = format!("{}/readyz", alone.admin);

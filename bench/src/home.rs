@@ -200,7 +200,8 @@ impl Drop for Home {
     }
 }
 
-fn free_address() -> Result<String> {
+/// One that nobody has now.
+pub(crate) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
